@@ -1,0 +1,133 @@
+"""Hyperparameters that do not go together, and values that this version does not run yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from sagemaker_sift.contract.problem import Problem
+
+Values = Mapping[str, Any]
+Rule = Callable[[Values], Iterator[Problem]]
+
+
+def find_conflicts(values: Values) -> list[Problem]:
+    """Return every rule that the values break together.
+
+    Args:
+        values: Hyperparameters by name in their Python types. A name whose own value is
+            broken is left out, and the rules that need it are passed over.
+    """
+    problems: list[Problem] = []
+    for needed, rule in _RULES:
+        if all(name in values and values[name] is not ... for name in needed):
+            problems += rule(values)
+    return problems
+
+
+def _check_classes(values: Values) -> Iterator[Problem]:
+    if values["num_classes"] < 2 and not values["multi_label"]:
+        yield Problem(
+            "num_classes",
+            f"is {values['num_classes']}, but a classifier needs at least 2 classes. "
+            "Only multi_label=1 allows a single one.",
+        )
+
+
+def _check_batch(values: Values) -> Iterator[Problem]:
+    batch, samples = values["mini_batch_size"], values["num_training_samples"]
+    if batch > samples:
+        yield Problem(
+            "mini_batch_size",
+            f"is {batch}, but num_training_samples is {samples}, so no batch would be full. "
+            f"Use {samples} or less.",
+        )
+
+
+def _check_frequency(values: Values) -> Iterator[Problem]:
+    frequency, epochs = values["checkpoint_frequency"], values["epochs"]
+    if frequency is not None and frequency > epochs:
+        yield Problem(
+            "checkpoint_frequency",
+            f"is {frequency}, but epochs is {epochs}, so nothing would be kept. "
+            f"Use {epochs} or less.",
+        )
+
+
+def _check_resize(values: Values) -> Iterator[Problem]:
+    resize, shape = values["resize"], values["image_shape"]
+    if resize is not None and resize < max(shape[1:]):
+        yield Problem(
+            "resize",
+            f"is {resize}, but image_shape is {shape}, and a smaller image cannot be cropped "
+            f"to it. Use {max(shape[1:])} or more.",
+        )
+
+
+def _check_top_k(values: Values) -> Iterator[Problem]:
+    top_k, classes = values["top_k"], values["num_classes"]
+    if top_k is not None and top_k > classes:
+        yield Problem(
+            "top_k",
+            f"is {top_k}, but num_classes is {classes}. Use {classes} or less, or leave it out.",
+        )
+
+
+def _check_pretrained(values: Values) -> Iterator[Problem]:
+    if not values["use_pretrained_model"]:
+        return
+    if values["num_layers"] not in {18, 34, 50, 101, 152, 200}:
+        yield Problem(
+            "num_layers",
+            f"is {values['num_layers']}, but use_pretrained_model=1 needs one of "
+            "18, 34, 50, 101, 152, 200.",
+        )
+    if tuple(values["image_shape"]) != (3, 224, 224):
+        yield Problem(
+            "image_shape",
+            f"is {values['image_shape']}, but pretrained weights need 3,224,224.",
+        )
+
+
+def _check_sifting(values: Values) -> Iterator[Problem]:
+    if values["sifting"] is False and values["beta_value"] is not None:
+        yield Problem(
+            "sifting",
+            f"is False, but beta_value is {values['beta_value']:g}. Leave one of the two out.",
+        )
+
+
+_NOT_YET: dict[str, tuple[tuple[Any, ...], str]] = {
+    "augmentation_type": ((None, "crop"), "Use 'crop', or leave it out."),
+    "optimizer": (("sgd",), "Use 'sgd'."),
+    "precision_dtype": (("float32",), "Use 'float32'."),
+    "kv_store": ((None,), "Leave it out: this version trains on one machine."),
+    "multi_label": ((False,), "Use 0."),
+    "use_pretrained_model": ((False,), "Use 0."),
+}
+
+
+def _check_support(values: Values) -> Iterator[Problem]:
+    for name, (supported, remedy) in _NOT_YET.items():
+        if name in values and values[name] not in supported:
+            yield Problem(
+                name,
+                f"is {_plain(values[name])}, which this version of the algorithm does not "
+                f"run yet. {remedy}",
+            )
+
+
+def _plain(value: object) -> str:
+    return str(int(value)) if isinstance(value, bool) else repr(value)
+
+
+_RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
+    (("num_classes", "multi_label"), _check_classes),
+    (("mini_batch_size", "num_training_samples"), _check_batch),
+    (("checkpoint_frequency", "epochs"), _check_frequency),
+    (("resize", "image_shape"), _check_resize),
+    (("top_k", "num_classes"), _check_top_k),
+    (("use_pretrained_model", "num_layers", "image_shape"), _check_pretrained),
+    (("sifting", "beta_value"), _check_sifting),
+    ((), _check_support),
+)

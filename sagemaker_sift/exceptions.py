@@ -1,0 +1,97 @@
+"""The errors that the client raises.
+
+::
+
+    * SiftError
+      x InvalidRequestError      before any call: an argument is wrong (also ValueError)
+      x MissingDependencyError   an extra is not installed (also ImportError)
+      x BackendError             the backend refused or broke; .operation, .code
+        + NotFoundError          there is no such job or algorithm
+        + ConflictError          the name is taken, or the job is in the wrong state
+      x JobError                 the job ended without completing; .job_name, .reason, .log_tail
+        + JobFailedError
+        + JobStoppedError
+      x ArtifactError            an archive is missing, damaged or unsafe to read
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sagemaker_sift.contract.problem import Problem
+
+
+class SiftError(Exception):
+    """Base of every error of this package."""
+
+
+class InvalidRequestError(SiftError, ValueError):
+    """What was asked for breaks a rule; nothing was sent.
+
+    Attributes:
+        problems: Every broken rule.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        lines = [str(problem) for problem in self.problems]
+        if len(lines) > 1:
+            lines = [f"{len(lines)} things are wrong:", *(f"  {line}" for line in lines)]
+        super().__init__("\n".join(lines))
+
+
+class MissingDependencyError(SiftError, ImportError):
+    """An optional dependency is not installed; the message says which extra brings it."""
+
+
+class BackendError(SiftError):
+    """The backend refused a call or broke.
+
+    Attributes:
+        operation: The API operation, such as ``CreateTrainingJob``.
+        code: The API's error code, such as ``ResourceInUse``.
+    """
+
+    def __init__(self, message: str, *, operation: str, code: str) -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.code = code
+
+
+class NotFoundError(BackendError):
+    """There is no such job or algorithm."""
+
+
+class ConflictError(BackendError):
+    """The name is taken, or the job is in a state that does not allow the call."""
+
+
+class JobError(SiftError):
+    """A job ended without completing.
+
+    Attributes:
+        job_name: The training job.
+        reason: The API's ``FailureReason``, or why it stopped.
+        log_tail: The last lines of its log.
+    """
+
+    def __init__(self, job_name: str, reason: str, log_tail: Sequence[str] = ()) -> None:
+        self.job_name = job_name
+        self.reason = reason
+        self.log_tail = tuple(log_tail)
+        text = f"Training job {job_name!r}: {reason}"
+        if self.log_tail:
+            text += "\nThe end of its log:\n" + "\n".join(f"  {line}" for line in self.log_tail)
+        super().__init__(text)
+
+
+class JobFailedError(JobError):
+    """The job failed; the reason is the container's own sentence."""
+
+
+class JobStoppedError(JobError):
+    """The job was stopped before it completed."""
+
+
+class ArtifactError(SiftError):
+    """An archive is missing, damaged or unsafe to read."""

@@ -1,0 +1,124 @@
+"""Check a request against botocore's own model, more strictly than botocore does.
+
+botocore's client checks types, required members and minimums. Its model also holds patterns,
+enumerations and maximums, which only the service enforces; here all of them are checked, before
+anything is sent. Patterns with Unicode classes, which Python's ``re`` lacks, are passed over.
+
+Source: the service model that botocore carries (``sagemaker/2017-07-24``).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import botocore.session
+
+from sagemaker_sift.contract.problem import Problem, closest
+
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "structure": (Mapping,),
+    "map": (Mapping,),
+    "list": (list, tuple),
+    "string": (str,),
+    "integer": (int,),
+    "long": (int,),
+    "float": (int, float),
+    "double": (int, float),
+    "boolean": (bool,),
+}
+_URI_SHAPES = {"S3Uri", "S3ModelUri"}
+
+
+@functools.cache
+def _load_service_model() -> Any:
+    return botocore.session.get_session().get_service_model("sagemaker")
+
+
+def find_violations(
+    operation: str, request: Mapping[str, Any], *, allow_file_uris: bool = False
+) -> list[Problem]:
+    """Return every rule of the service model that a request breaks.
+
+    Args:
+        operation: API operation, such as ``CreateTrainingJob``.
+        request: Its parameters.
+        allow_file_uris: Whether ``file://`` may stand where the service wants ``s3://``.
+
+    Example:
+        >>> for problem in find_violations("StopTrainingJob", {"TrainingJobName": "a b"}):
+        ...     print(problem)
+        `TrainingJobName` is 'a b', but must match [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}.
+    """
+    shape = _load_service_model().operation_model(operation).input_shape
+    return list(_walk(request, shape, "", allow_file_uris))
+
+
+def _walk(value: Any, shape: Any, path: str, allow_files: bool) -> Iterator[Problem]:
+    expected = _PYTHON_TYPES.get(shape.type_name)
+    is_number_like_bool = isinstance(value, bool) and bool not in (expected or (bool,))
+    if expected and (not isinstance(value, expected) or is_number_like_bool):
+        yield Problem(path, f"is {value!r}, but must be a {shape.type_name}.")
+        return
+    if shape.type_name == "structure":
+        yield from _walk_structure(value, shape, path, allow_files)
+    elif shape.type_name == "list":
+        for idx, item in enumerate(value):
+            yield from _walk(item, shape.member, f"{path}[{idx}]", allow_files)
+    elif shape.type_name == "map":
+        for key, item in value.items():
+            yield from _walk(key, shape.key, f"{path} key {key!r}", allow_files)
+            yield from _walk(item, shape.value, f"{path}[{key!r}]", allow_files)
+    yield from _check_rules(value, shape, path, allow_files)
+
+
+def _walk_structure(value: Any, shape: Any, path: str, allow_files: bool) -> Iterator[Problem]:
+    prefix = f"{path}." if path else ""
+    for name in shape.required_members:
+        if name not in value:
+            yield Problem(f"{prefix}{name}", "is required, but missing.")
+    for name, member in value.items():
+        if name in shape.members:
+            yield from _walk(member, shape.members[name], f"{prefix}{name}", allow_files)
+        else:
+            hint = closest(name, shape.members)
+            yield Problem(f"{prefix}{name}", f"is not a field of the API.{hint}")
+
+
+def _check_rules(value: Any, shape: Any, path: str, allow_files: bool) -> Iterator[Problem]:
+    if isinstance(value, bool):
+        return
+    is_sized = hasattr(value, "__len__")
+    size = len(value) if is_sized else value
+    verb, noun = ("have", " entries") if is_sized else ("be", "")
+    if isinstance(value, str):
+        noun = " characters"
+    what = f"has {size}{noun}" if is_sized else f"is {value!r}"
+    low, high = shape.metadata.get("min"), shape.metadata.get("max")
+    if low is not None and size < low:
+        yield Problem(path, f"{what}, but must {verb} at least {low}.")
+    if high is not None and size > high:
+        yield Problem(path, f"{what}, but must {verb} at most {high}.")
+    if isinstance(value, str):
+        yield from _check_text(value, shape, path, allow_files)
+
+
+def _check_text(value: str, shape: Any, path: str, allow_files: bool) -> Iterator[Problem]:
+    choices = shape.metadata.get("enum") or shape.enum
+    if choices:
+        if value not in choices:
+            few = f" Known: {', '.join(choices)}." if len(choices) <= 12 else ""
+            yield Problem(
+                path, f"is {value!r}, which the API does not know.{closest(value, choices)}{few}"
+            )
+        return
+    if allow_files and shape.name in _URI_SHAPES and value.startswith("file:///"):
+        return
+    pattern = shape.metadata.get("pattern", ".*")
+    if r"\p{" not in pattern and not re.fullmatch(pattern, value, re.DOTALL):
+        if shape.name in _URI_SHAPES:
+            yield Problem(path, f"is {value!r}, but must be a URI such as 's3://bucket/prefix'.")
+        else:
+            yield Problem(path, f"is {value!r}, but must match {pattern}.")

@@ -1,0 +1,126 @@
+"""From what an estimator holds to the request of CreateTrainingJob.
+
+Source: API reference of CreateTrainingJob.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+JOB_NAME_MAX_CHARS = 63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingJobDescription:
+    """Everything that a training job can say, before it is put into the API's form.
+
+    Attributes are those of :class:`~sagemaker_sift.estimator.AlgorithmEstimator`, with the
+    channels and hyperparameters of one job.
+    """
+
+    job_name: str
+    algorithm_name: str
+    role: str
+    instance_type: str
+    instance_count: int
+    volume_size: int
+    max_run: int
+    input_mode: str
+    output_path: str
+    hyperparameters: Mapping[str, str]
+    channels: Mapping[str, Mapping[str, Any]]
+    volume_kms_key: str | None = None
+    output_kms_key: str | None = None
+    subnets: Sequence[str] | None = None
+    security_group_ids: Sequence[str] | None = None
+    metric_definitions: Sequence[Mapping[str, str]] | None = None
+    encrypt_inter_container_traffic: bool = False
+    enable_network_isolation: bool = False
+    use_spot_instances: bool = False
+    max_wait: int | None = None
+    checkpoint_s3_uri: str | None = None
+    checkpoint_local_path: str | None = None
+    environment: Mapping[str, str] | None = None
+    tags: Sequence[Mapping[str, str]] = field(default_factory=tuple)
+
+
+def build_training_job_request(job: TrainingJobDescription) -> dict[str, Any]:
+    """Return the parameters of ``create_training_job`` for ``job``.
+
+    Fields that are not set do not appear.
+    """
+    request: dict[str, Any] = {
+        "TrainingJobName": job.job_name,
+        "AlgorithmSpecification": {
+            "AlgorithmName": job.algorithm_name,
+            "TrainingInputMode": job.input_mode,
+        },
+        "RoleArn": job.role,
+        "OutputDataConfig": _drop_unset(
+            {"S3OutputPath": job.output_path, "KmsKeyId": job.output_kms_key}
+        ),
+        "ResourceConfig": _drop_unset(
+            {
+                "InstanceType": job.instance_type,
+                "InstanceCount": job.instance_count,
+                "VolumeSizeInGB": job.volume_size,
+                "VolumeKmsKeyId": job.volume_kms_key,
+            }
+        ),
+        "StoppingCondition": _drop_unset(
+            {"MaxRuntimeInSeconds": job.max_run, "MaxWaitTimeInSeconds": job.max_wait}
+        ),
+    }
+    if job.hyperparameters:
+        request["HyperParameters"] = dict(job.hyperparameters)
+    if job.channels:
+        request["InputDataConfig"] = [
+            {"ChannelName": name, **channel} for name, channel in job.channels.items()
+        ]
+    if job.metric_definitions:
+        definitions = [dict(definition) for definition in job.metric_definitions]
+        request["AlgorithmSpecification"]["MetricDefinitions"] = definitions
+    if job.subnets is not None or job.security_group_ids is not None:
+        request["VpcConfig"] = {
+            "Subnets": list(job.subnets or ()),
+            "SecurityGroupIds": list(job.security_group_ids or ()),
+        }
+    if job.checkpoint_s3_uri is not None:
+        request["CheckpointConfig"] = _drop_unset(
+            {"S3Uri": job.checkpoint_s3_uri, "LocalPath": job.checkpoint_local_path}
+        )
+    request |= _drop_unset(
+        {
+            "EnableInterContainerTrafficEncryption": job.encrypt_inter_container_traffic or None,
+            "EnableNetworkIsolation": job.enable_network_isolation or None,
+            "EnableManagedSpotTraining": job.use_spot_instances or None,
+            "Environment": dict(job.environment) if job.environment else None,
+            "Tags": [dict(tag) for tag in job.tags] or None,
+        }
+    )
+    return request
+
+
+def build_job_name(base: str, now: datetime) -> str:
+    """Return a job name that is unique to the millisecond.
+
+    Args:
+        base: What it begins with; characters that the API refuses become hyphens.
+        now: The time that it ends with.
+
+    Example:
+        >>> build_job_name("my_job", datetime(2026, 11, 21, 9, 30, 5, 123456))
+        'my-job-2026-11-21-09-30-05-123'
+    """
+    stamp = f"{now:%Y-%m-%d-%H-%M-%S}-{now.microsecond // 1000:03d}"
+    room = JOB_NAME_MAX_CHARS - len(stamp) - 1
+    stem = re.sub(r"[^a-zA-Z0-9]+", "-", base)[:room].strip("-") or "job"
+    return f"{stem}-{stamp}"
+
+
+def _drop_unset(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
