@@ -1,0 +1,60 @@
+"""Where a URI lies on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+
+class LocalStorage:
+    """The folders of one local SageMaker.
+
+    Args:
+        root: Folder of everything that the local SageMaker keeps.
+
+    Example:
+        >>> LocalStorage(Path("/jobs")).to_path("s3://bucket/train").as_posix()
+        '/jobs/s3/bucket/train'
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def job_folder(self, job_name: str) -> Path:
+        """Return the folder with everything of one training job."""
+        return self.root / "training-jobs" / job_name
+
+    @property
+    def default_output_uri(self) -> str:
+        """URI under which artifacts go if a job does not say."""
+        return to_file_uri(self.root / "training-jobs")
+
+    def to_path(self, uri: str) -> Path:
+        """Return the path of a ``file://`` or ``s3://`` URI.
+
+        ``file://`` is used in place; ``s3://bucket/key`` is the folder ``s3/bucket/key`` of
+        the root, so that scripts written for AWS run unchanged.
+
+        Raises:
+            ValueError: If it is neither, or leaves the root.
+        """
+        parts = urlsplit(uri)
+        if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
+            return Path(unquote(parts.path))
+        if parts.scheme == "s3" and parts.netloc:
+            bucket = self.root / "s3" / parts.netloc
+            path = bucket / parts.path.lstrip("/")
+            if ".." in path.parts:
+                raise ValueError(f"{uri!r} leaves its bucket; write the key without '..'.")
+            return path
+        raise ValueError(f"{uri!r} is neither 'file:///folder' nor 's3://bucket/prefix'.")
+
+
+def to_file_uri(path: Path) -> str:
+    """Return the ``file://`` URI of a path.
+
+    Example:
+        >>> to_file_uri(Path("/data/my set"))
+        'file:///data/my%20set'
+    """
+    return "file://" + quote(str(path.absolute()))

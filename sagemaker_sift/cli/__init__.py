@@ -1,0 +1,1 @@
+"""The command ``sagemaker-sift``: one file a subcommand, over the public Python API."""

@@ -1,0 +1,50 @@
+"""``sagemaker-sift``: parse, run, and say in one line what went wrong."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from sagemaker_sift import __version__
+from sagemaker_sift.cli import quickstart, train
+from sagemaker_sift.exceptions import JobStoppedError, SiftError
+
+EXIT_OK = 0
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command."""
+    parser = argparse.ArgumentParser(
+        prog="sagemaker-sift",
+        description="Train sifted image classifiers: low-loss samples are dropped before "
+        "forward and backward.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for module in (quickstart, train):
+        module.add_command(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0, 1 for an error, 130 after Ctrl-C."""
+    options = build_parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except KeyboardInterrupt:
+        print("interrupted; the training job was stopped, its model saved", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except JobStoppedError as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except (SiftError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

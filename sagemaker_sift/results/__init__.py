@@ -1,0 +1,1 @@
+"""What comes back from a job: log lines, metrics, artifacts, a summary, live progress."""

@@ -1,0 +1,167 @@
+"""Where jobs run, said once: every estimator of a session runs there.
+
+``LocalSession`` runs them on this machine. With it no code path can reach AWS, and no
+credentials are read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from sagemaker_sift.backends.local.client import LocalSageMaker
+from sagemaker_sift.backends.local.metric_log import METRICS_NAME, read_points
+from sagemaker_sift.backends.local.storage import to_file_uri
+from sagemaker_sift.backends.local.supervisor import LOG_NAME
+from sagemaker_sift.results.metrics import MetricPoint
+
+DEFAULT_LOCAL_ROOT = Path("~/.sagemaker-sift/local")
+"""Where a :class:`LocalSession` keeps its jobs unless told otherwise."""
+
+_LOCAL_ROLE = "arn:aws:iam::000000000000:role/sagemaker-sift-local"
+
+
+class JobSession(ABC):
+    """What an estimator needs of the place where its jobs run.
+
+    **Ownership**: the session owns the client; estimators only borrow it.
+
+    Attributes:
+        sagemaker_client: Has the methods of boto3's SageMaker client.
+        stops_on_interrupt: Whether Ctrl-C while following a job stops the job too.
+        allows_file_uris: Whether ``file://`` may stand where SageMaker wants ``s3://``.
+    """
+
+    sagemaker_client: Any
+    stops_on_interrupt: bool
+    allows_file_uris: bool
+
+    @abstractmethod
+    def default_role(self) -> str:
+        """Return the role of jobs that name none."""
+
+    @abstractmethod
+    def default_output_path(self) -> str:
+        """Return the URI under which the artifacts of jobs go that name none."""
+
+    @abstractmethod
+    def to_input_uri(self, location: str) -> str:
+        """Return the URI of input data that a user named by URI or path."""
+
+    @abstractmethod
+    def upload_data(self, path: str, bucket: str | None = None, key_prefix: str = "data") -> str:
+        """Put a file or folder where jobs can read it and return its URI."""
+
+    @abstractmethod
+    def read_log(self, job_name: str, position: int = 0) -> tuple[list[str], int]:
+        """Return complete log lines from a position on, and the position after them."""
+
+    @abstractmethod
+    def read_metrics(self, job_name: str) -> list[MetricPoint]:
+        """Return every metric value that the job has reported, in order."""
+
+    @abstractmethod
+    def describe_log(self, job_name: str) -> str:
+        """Return where a person finds the log of a job."""
+
+    @abstractmethod
+    def describe_metrics(self, job_name: str) -> str:
+        """Return where a person finds the metrics of a job."""
+
+    @abstractmethod
+    def to_local_path(self, uri: str) -> Path:
+        """Return a path on this machine with the content of ``uri``."""
+
+
+class LocalSession(JobSession):
+    """Jobs run on this machine, as real processes: no Docker, no account, no network.
+
+    Args:
+        root: Folder for jobs, logs and artifacts; by default ``~/.sagemaker-sift/local``. A new
+            process that names the same root sees the same jobs.
+
+    Raises:
+        OSError: If the root cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     LocalSession(folder).sagemaker_client.list_training_jobs()
+        {'TrainingJobSummaries': []}
+    """
+
+    stops_on_interrupt = True
+    allows_file_uris = True
+
+    def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
+        self.root = Path(root if root is not None else DEFAULT_LOCAL_ROOT).expanduser().absolute()
+        client = LocalSageMaker(self.root)
+        self.sagemaker_client = client
+        self._storage = client.storage
+
+    def __repr__(self) -> str:
+        return f"LocalSession({str(self.root)!r})"
+
+    def default_role(self) -> str:
+        """Return a role that is recorded and not used."""
+        return _LOCAL_ROLE
+
+    def default_output_path(self) -> str:
+        """Return the ``file://`` URI of the jobs' own folders."""
+        return self._storage.default_output_uri
+
+    def default_bucket(self) -> str:
+        """Return the bucket that :meth:`upload_data` writes to."""
+        return "sagemaker-sift-local"
+
+    def to_input_uri(self, location: str) -> str:
+        """Return ``location`` itself if it is a URI, else the ``file://`` URI of the path."""
+        return location if "://" in location else to_file_uri(Path(location).expanduser())
+
+    def upload_data(self, path: str, bucket: str | None = None, key_prefix: str = "data") -> str:
+        """Copy a file or folder into a bucket of this session and return its ``s3://`` URI.
+
+        Raises:
+            FileNotFoundError: If there is nothing at ``path``.
+        """
+        uri = f"s3://{bucket or self.default_bucket()}/{key_prefix.strip('/')}"
+        source, target = Path(path).expanduser(), self._storage.to_path(uri)
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True)
+            return uri
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target / source.name)
+        return f"{uri}/{source.name}"
+
+    def read_log(self, job_name: str, position: int = 0) -> tuple[list[str], int]:
+        """Return the complete log lines from a byte position on, and the position after them."""
+        path = self._log_path(job_name)
+        if not path.exists():
+            return [], position
+        with path.open("rb") as file:
+            file.seek(position)
+            content = file.read()
+        complete = content[: content.rfind(b"\n") + 1]
+        return complete.decode("utf-8", "replace").splitlines(), position + len(complete)
+
+    def read_metrics(self, job_name: str) -> list[MetricPoint]:
+        """Return every metric value that the job has reported, in order."""
+        return read_points(self._storage.job_folder(job_name))
+
+    def to_local_path(self, uri: str) -> Path:
+        """Return where a ``file://`` or ``s3://`` URI lies on this machine."""
+        return self._storage.to_path(uri)
+
+    def describe_log(self, job_name: str) -> str:
+        """Return the path of a job's log."""
+        return str(self._log_path(job_name))
+
+    def describe_metrics(self, job_name: str) -> str:
+        """Return the path of a job's metrics, one JSON object a line."""
+        return str(self._storage.job_folder(job_name) / METRICS_NAME)
+
+    def _log_path(self, job_name: str) -> Path:
+        return self._storage.job_folder(job_name) / LOG_NAME
