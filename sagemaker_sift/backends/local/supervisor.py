@@ -59,7 +59,7 @@ class Supervisor:
         self.folder = self.storage.job_folder(job_name)
         self.paths = ContainerPaths(self.folder / "ml")
         self.clock = clock
-        self.command = build_command() if command is None else list(command)
+        self._command = command
         self._stop_reason = ""
         self._kill_at: float | None = None
 
@@ -79,7 +79,8 @@ class Supervisor:
 
     def _train(self, record: Record) -> int:
         environment = build_environment(record, self.paths, os.environ)
-        process = TrainingProcess(self.command, environment, self.folder)
+        command = build_command() if self._command is None else self._command
+        process = TrainingProcess(command, environment, self.folder)
         self._note_start(process)
         deadline = self.clock() + record["StoppingCondition"]["MaxRuntimeInSeconds"]
         patterns = [

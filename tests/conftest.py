@@ -1,0 +1,39 @@
+"""Shared by all tests: no network but loopback, few threads, and a word on what is left out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+REPOSITORY = Path(__file__).parent.parent
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+settings.register_profile(
+    "deterministic",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("deterministic")
+
+
+def pytest_report_header() -> list[str]:
+    return [
+        "left out here: tests marked gpu (make test-gpu), aws (make test-aws), "
+        "packaging (make test-wheel)"
+    ]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.allow_hosts = "127.0.0.1,::1,localhost"
+    config.option.allow_unix_socket = True
+
+
+@pytest.fixture
+def repository() -> Path:
+    """Root of the checkout."""
+    return REPOSITORY

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from sagemaker_sift.backends.local.lock import acquire_lock, is_locked
+from sagemaker_sift.backends.local.storage import LocalStorage, to_file_uri
+from sagemaker_sift.backends.local.store import JobExistsError, JobStore, Record
+from tests.supports.local_job import build_record
+
+
+def test_a_name_can_be_taken_once_whatever_its_case(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "store.sqlite")
+    store.add(build_record(tmp_path, "Job-1"))
+    with pytest.raises(JobExistsError):
+        store.add(build_record(tmp_path, "job-1"))
+    assert len(store.list()) == 1
+
+
+def test_another_store_on_the_same_file_sees_every_change(tmp_path: Path) -> None:
+    first, second = JobStore(tmp_path / "store.sqlite"), JobStore(tmp_path / "store.sqlite")
+    first.add(build_record(tmp_path))
+    first.update("job", lambda record: record.update(note="changed"))
+    found = second.read("job")
+    assert found is not None
+    assert found["note"] == "changed"
+    assert second.read("other") is None
+
+
+def test_changes_from_many_threads_are_all_kept(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "store.sqlite")
+    store.add(build_record(tmp_path, count=0))
+
+    def increase() -> None:
+        for _ in range(10):
+            store.update("job", lambda record: record.update(count=record["count"] + 1))
+
+    threads = [threading.Thread(target=increase) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = store.read("job")
+    assert found is not None
+    assert found["count"] == 40
+
+
+def test_a_change_that_raises_leaves_the_record_as_it_was(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "store.sqlite")
+    store.add(build_record(tmp_path))
+
+    def fail(record: Record) -> None:
+        record["TrainingJobStatus"] = "Broken"
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        store.update("job", fail)
+    found = store.read("job")
+    assert found is not None
+    assert found["TrainingJobStatus"] == "InProgress"
+
+
+def test_a_process_that_is_killed_in_a_transaction_leaves_the_old_record(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    JobStore(path).add(build_record(tmp_path))
+    program = f"""
+import os, pathlib
+from sagemaker_sift.backends.local.store import JobStore
+def change(record):
+    record["TrainingJobStatus"] = "Broken"
+    os.kill(os.getpid(), 9)
+JobStore(pathlib.Path({str(path)!r})).update("job", change)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -9
+    found = JobStore(path).read("job")
+    assert found is not None
+    assert found["TrainingJobStatus"] == "InProgress"
+
+
+def test_a_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        JobStore(tmp_path / "file" / "store.sqlite")
+    (tmp_path / "store.sqlite").mkdir()
+    with pytest.raises(OSError, match="Give LocalSession a root folder"):
+        JobStore(tmp_path / "store.sqlite")
+
+
+def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert not is_locked(path)
+    program = f"""
+import pathlib, sys
+from sagemaker_sift.backends.local.lock import acquire_lock
+assert acquire_lock(pathlib.Path({str(path)!r})) is not None
+print("held", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        assert is_locked(path)
+        assert acquire_lock(path) is None
+        holder.kill()
+    assert not is_locked(path)
+
+
+def test_uris_lie_where_they_are_expected(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    assert storage.to_path("s3://bucket/a/b") == tmp_path / "s3" / "bucket" / "a" / "b"
+    odd = tmp_path / "with space & #"
+    assert storage.to_path(to_file_uri(odd)) == odd
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://x/y", "data/train", "s3://", "s3://b/../../etc", "file://host/x"]
+)
+def test_other_uris_are_refused(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(ValueError, match="neither|leaves its bucket"):
+        LocalStorage(tmp_path).to_path(uri)
