@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sagemaker_sift.default_dataset import Dataset as Dataset
     from sagemaker_sift.default_dataset import write_default_dataset as write_default_dataset
     from sagemaker_sift.estimator import AlgorithmEstimator as AlgorithmEstimator
     from sagemaker_sift.exceptions import ArtifactError as ArtifactError
@@ -35,6 +36,7 @@ _HOMES = {
     "ArtifactError": "exceptions",
     "BackendError": "exceptions",
     "ConflictError": "exceptions",
+    "Dataset": "default_dataset",
     "InvalidRequestError": "exceptions",
     "JobError": "exceptions",
     "JobFailedError": "exceptions",
@@ -55,6 +57,7 @@ __all__ = [
     "ArtifactError",
     "BackendError",
     "ConflictError",
+    "Dataset",
     "InvalidRequestError",
     "JobError",
     "JobFailedError",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sagemaker_sift.backends.local.client import LocalSageMaker
 from sagemaker_sift.backends.local.metric_log import METRICS_NAME, read_points
 from sagemaker_sift.backends.local.storage import to_file_uri
 from sagemaker_sift.backends.local.supervisor import LOG_NAME
+from sagemaker_sift.contract.problem import Problem
 from sagemaker_sift.results.metrics import MetricPoint
 
 DEFAULT_LOCAL_ROOT = Path("~/.sagemaker-sift/local")
@@ -50,6 +52,10 @@ class JobSession(ABC):
     @abstractmethod
     def to_input_uri(self, location: str) -> str:
         """Return the URI of input data that a user named by URI or path."""
+
+    @abstractmethod
+    def find_input_problems(self, request: Mapping[str, Any]) -> list[Problem]:
+        """Return what is wrong with the data that the channels of a request name."""
 
     @abstractmethod
     def upload_data(self, path: str, bucket: str | None = None, key_prefix: str = "data") -> str:
@@ -120,6 +126,11 @@ class LocalSession(JobSession):
     def to_input_uri(self, location: str) -> str:
         """Return ``location`` itself if it is a URI, else the ``file://`` URI of the path."""
         return location if "://" in location else to_file_uri(Path(location).expanduser())
+
+    def find_input_problems(self, request: Mapping[str, Any]) -> list[Problem]:
+        """Return which channels name a folder that does not exist."""
+        client: LocalSageMaker = self.sagemaker_client
+        return client.find_source_problems(request)
 
     def upload_data(self, path: str, bucket: str | None = None, key_prefix: str = "data") -> str:
         """Copy a file or folder into a bucket of this session and return its ``s3://`` URI.

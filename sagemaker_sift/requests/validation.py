@@ -7,7 +7,7 @@ itself, which knows more than a specification can say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sagemaker_sift.contract.hyperparameters import Hyperparameters
@@ -22,6 +22,7 @@ def check_training_job(
     specification: Mapping[str, Any],
     *,
     allow_file_uris: bool = False,
+    further: Iterable[Problem] = (),
 ) -> None:
     """Check a CreateTrainingJob request.
 
@@ -29,19 +30,21 @@ def check_training_job(
         request: The parameters of ``create_training_job``.
         specification: The algorithm's ``TrainingSpecification``.
         allow_file_uris: Whether ``file://`` may stand where the service wants ``s3://``.
+        further: Problems found elsewhere, reported together with these.
 
     Raises:
         InvalidRequestError: With every broken rule.
     """
     problems = find_violations("CreateTrainingJob", request, allow_file_uris=allow_file_uris)
     broken = {problem.path for problem in problems}
-    further = [
+    own_rules = [
         *_check_hyperparameters(request),
         *_check_resources(request, specification),
         *_check_channels(request, specification),
         *_check_rules(request),
     ]
-    problems += [problem for problem in further if problem.path not in broken]
+    problems += [problem for problem in own_rules if problem.path not in broken]
+    problems += further
     if problems:
         raise InvalidRequestError(problems)
 

@@ -13,6 +13,8 @@ ROLE = "arn:aws:iam::111122223333:role/sift"
 
 
 def build_estimator(root: Path, **more: Any) -> AlgorithmEstimator:
+    for channel in ("train", "validation"):
+        (root / "s3" / "bucket" / channel).mkdir(parents=True)
     return AlgorithmEstimator(
         "sift-image-classification",
         role=ROLE,
@@ -102,10 +104,11 @@ def test_every_problem_of_a_request_is_reported_at_once(tmp_path: Path) -> None:
         "InputDataConfig[1].ContentType",
         "InputDataConfig[1].InputMode",
         "mini_batch_size",
+        "inputs['validation']",
     }
     assert "Did you mean 'train'?" in found["InputDataConfig[0].ChannelName"]
     assert "lacks the channel 'train'" in found["InputDataConfig"]
-    assert str(caught.value).startswith("12 things are wrong:")
+    assert str(caught.value).startswith("13 things are wrong:")
 
 
 def test_an_instance_type_that_does_not_exist_is_refused_with_the_nearest(tmp_path: Path) -> None:
@@ -115,6 +118,7 @@ def test_an_instance_type_that_does_not_exist_is_refused_with_the_nearest(tmp_pa
         sagemaker_session=LocalSession(tmp_path),
         hyperparameters={"num_classes": 10, "num_training_samples": 100},
     )
+    (tmp_path / "s3" / "bucket" / "train").mkdir(parents=True)
     with pytest.raises(InvalidRequestError, match=r"Did you mean 'ml\.g5\.xlarge'"):
         estimator.request({"train": "s3://bucket/train"})
 

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -162,30 +162,31 @@ class LocalSageMaker:
                 raise InvalidRequestError(problems)
             specification = self.describe_algorithm(AlgorithmName=str(algorithm))
             training = dict(specification["TrainingSpecification"])
-            check_training_job(request, training, allow_file_uris=True)
-            self._check_sources(request)
+            sources = self.find_source_problems(request)
+            check_training_job(request, training, allow_file_uris=True, further=sources)
         except InvalidRequestError as error:
             raise _error(operation, "ValidationException", str(error)) from error
         return training
 
-    def _check_sources(self, request: dict[str, Any]) -> None:
+    def find_source_problems(self, request: Mapping[str, Any]) -> list[Problem]:
+        """Return what is wrong with the folders that the channels of a request name."""
         problems = []
-        for idx, channel in enumerate(request.get("InputDataConfig", [])):
-            path = f"InputDataConfig[{idx}].DataSource"
+        for channel in request.get("InputDataConfig", []):
+            argument = f"inputs[{channel['ChannelName']!r}]"
             source = channel["DataSource"].get("S3DataSource")
             if source is None or source.get("S3DataType") != "S3Prefix":
-                problems.append(Problem(path, "is none that this version reads. Use S3Prefix."))
+                message = "is a data source that this version does not read. Use 'S3Prefix'."
+                problems.append(Problem(argument, message))
                 continue
             try:
                 folder = self.storage.to_path(source["S3Uri"])
             except ValueError as error:
-                problems.append(Problem(f"{path}.S3DataSource.S3Uri", f"is wrong: {error}"))
+                problems.append(Problem(argument, f"is wrong: {error}"))
                 continue
             if not folder.is_dir():
-                message = f"is {source['S3Uri']!r}, but there is no folder {str(folder)!r}."
-                problems.append(Problem(f"{path}.S3DataSource.S3Uri", message))
-        if problems:
-            raise InvalidRequestError(problems)
+                message = f"is {str(folder)!r}, but there is no such folder."
+                problems.append(Problem(argument, message))
+        return problems
 
     def _build_record(self, request: dict[str, Any], specification: dict[str, Any]) -> Record:
         now = self._clock()
