@@ -81,10 +81,11 @@ def test_every_public_name_and_method_is_documented() -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    silent = []
-    for path in SOURCES:
-        if ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) is None:
-            silent.append(str(path.relative_to(ROOT)))
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) is None
+    ]
     assert silent == []
 
 

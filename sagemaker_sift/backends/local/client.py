@@ -213,6 +213,7 @@ class LocalSageMaker:
         with (folder / "supervisor.log").open("ab") as log:
             subprocess.run(
                 [sys.executable, "-m", module, str(self._root), name, str(lock)],
+                cwd=folder,  # not the user's: a torch.py there would be imported
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -145,10 +145,12 @@ def test_a_channel_may_be_a_path_a_uri_or_an_input(tmp_path: Path) -> None:
     class SdkInput:
         """Shaped like the TrainingInput of the SageMaker SDK."""
 
-        config = {"DataSource": {"S3DataSource": {"S3Uri": "s3://b/k"}}, "ContentType": "a/b"}
+        def __init__(self) -> None:
+            source = {"S3DataSource": {"S3Uri": "s3://b/k"}}
+            self.config = {"DataSource": source, "ContentType": "a/b"}
 
     assert read_channel(tmp_path)["DataSource"]["S3DataSource"]["S3Uri"] == str(tmp_path)
-    assert read_channel(SdkInput()) == SdkInput.config
+    assert read_channel(SdkInput()) == SdkInput().config
     with pytest.raises(TypeError, match="no channel"):
         read_channel(3)
 

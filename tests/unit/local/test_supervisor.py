@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,10 +161,9 @@ def test_an_output_that_cannot_be_written_fails_the_job(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_PROFILE", "prod")
-    yield
 
 
 @pytest.mark.usefixtures("aws_credentials")
