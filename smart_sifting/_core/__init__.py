@@ -1,0 +1,1 @@
+"""What the published modules stand on: pure functions and state, torch only."""

@@ -1,0 +1,99 @@
+"""The log lines from which a SageMaker job reads its sifting metrics.
+
+They are written at INFO level by one logger; without a logging configuration of the user's none of
+them shows. Latencies are seconds. Batch content is logged only by :func:`log_batch_data`.
+
+Source: names and form from the metric definitions of the published example notebooks
+(amazon-sagemaker-examples, ``smart_sifting``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+LOGGER = logging.getLogger("smart_sifting.dataloader.sift_dataloader")
+
+
+def is_logging() -> bool:
+    """Return whether the lines show anywhere."""
+    return LOGGER.isEnabledFor(logging.INFO)
+
+
+def log_stage(stage: str, elapsed_s: float) -> None:
+    """Log how long one stage took for one batch.
+
+    Args:
+        stage: Such as ``should_sift``.
+        elapsed_s: Seconds.
+    """
+    LOGGER.info("func:%s latency: %.6e", stage, elapsed_s)
+
+
+def log_relevance_values(losses: Iterable[float], kept_losses: Iterable[float]) -> None:
+    """Log the losses of a scored batch and of the samples kept.
+
+    Args:
+        losses: Per-sample losses.
+        kept_losses: Those of the kept samples; an empty one is not logged.
+    """
+    LOGGER.info("relevance_values: %s", format_values(losses))
+    kept = list(kept_losses)
+    if kept:
+        LOGGER.info("relevance_values_kept: %s", format_values(kept))
+
+
+def log_sifted_batch(*, num_seen: int, num_kept: int, elapsed_s: float, next_size: int) -> None:
+    """Log how a sifted batch came to be.
+
+    Args:
+        num_seen: Samples seen since the batch before.
+        num_kept: Samples kept of them.
+        elapsed_s: Seconds from the request for the batch to the batch.
+        next_size: How many samples the next sifted batch is to have.
+    """
+    LOGGER.info("num_orig_samples_seen: %d", num_seen)
+    LOGGER.info("num_orig_samples_kept: %d", num_kept)
+    LOGGER.info("sifted_batch_creation_latency: %.6e", elapsed_s)
+    LOGGER.info("Batch size for next sifted batch: %d", next_size)
+
+
+def log_batch_data(kept: Any, sifted_out: Any) -> None:
+    """Log the samples of a batch themselves; only with ``log_batch_data=True``.
+
+    Args:
+        kept: The batch of kept samples, or None.
+        sifted_out: The batch of sifted-out samples, or None.
+    """
+    LOGGER.info("samples kept: %s", kept)
+    LOGGER.info("samples sifted out: %s", sifted_out)
+
+
+def warn_about_nonfinite(num_nonfinite: int) -> None:
+    """Warn that samples have no finite loss.
+
+    Args:
+        num_nonfinite: How many in the batch at hand.
+    """
+    LOGGER.warning(
+        "%d sample(s) of a batch have a NaN or infinite loss. Such samples are kept and their "
+        "losses ignored; statistics.samples_nonfinite counts them. This is said once.",
+        num_nonfinite,
+    )
+
+
+def format_values(values: Iterable[float]) -> str:
+    """Return numbers as the metric definitions read them.
+
+    Args:
+        values: Any numbers.
+
+    Returns:
+        A bracketed list.
+
+    Example:
+        >>> format_values([0.5, 2.0])
+        '[5.000000e-01, 2.000000e+00]'
+    """
+    return "[" + ", ".join(f"{value:.6e}" for value in values) + "]"

@@ -1,0 +1,107 @@
+"""One loss per sample, from a model that comes out exactly as it went in.
+
+Shape suffixes in this file: B = samples in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+
+class LossImplementation(Protocol):
+    """Anything that gives one loss per sample."""
+
+    def loss(self, model: Any, transformed_batch: Any, original_batch: Any) -> torch.Tensor:
+        """Return one loss per sample, shape ``(B, ...)``."""
+
+
+def score_batch(
+    loss_impl: LossImplementation,
+    model: torch.nn.Module,
+    transformed_batch: Any,
+    original_batch: Any,
+) -> torch.Tensor:
+    """Return the loss of each sample, leaving no trace.
+
+    The model is in eval mode meanwhile, so that dropout is off and BatchNorm statistics stay as
+    they are; afterwards every module has its own training flag again. No gradient is recorded and
+    the global random state, CPU and CUDA, is as before. Of a DDP model the inner one is used: the
+    wrapper may call collectives, which ranks that score differently often would wait for forever.
+
+    Args:
+        loss_impl: Gives the losses.
+        model: The model to score with, on any device.
+        transformed_batch: The batch after the batch transforms.
+        original_batch: The batch as loaded.
+
+    Returns:
+        Losses, shape ``(B,)``, float32, on the device where ``loss_impl`` left them. Further
+        dimensions are averaged; a 0-d loss comes back as one loss.
+
+    Raises:
+        TypeError: If ``loss_impl.loss`` does not return a tensor.
+
+    Example:
+        >>> class Nearness:
+        ...     def loss(self, model, transformed_batch, original_batch):
+        ...         return model(transformed_batch)
+        >>> score_batch(Nearness(), torch.nn.Dropout(), torch.tensor([[1.0, 3.0]]), None)
+        tensor([2.])
+    """
+    inner_model = model.module if isinstance(model, DistributedDataParallel) else model
+    with evaluating(inner_model), torch.no_grad(), unchanged_random_state(inner_model):
+        loss = loss_impl.loss(inner_model, transformed_batch, original_batch)
+    if not isinstance(loss, torch.Tensor):
+        raise TypeError(
+            f"`loss_impl.loss` returned {type(loss).__name__}, but must return a tensor with one "
+            "loss per sample: use reduction='none'."
+        )
+    loss = loss.detach().float()
+    if loss.dim() == 0:
+        return loss.reshape(1)
+    return loss.flatten(1).mean(1) if loss.dim() > 1 else loss
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Switch every module to eval mode, and each back to what it was.
+
+    The flags are set directly: a model may override ``train()``, to freeze layers for example.
+
+    Args:
+        model: The model.
+
+    Yields:
+        Nothing.
+    """
+    training_modules = [module for module in model.modules() if module.training]
+    try:
+        for module in training_modules:
+            module.training = False
+        yield
+    finally:
+        for module in training_modules:
+            module.training = True
+
+
+@contextmanager
+def unchanged_random_state(model: torch.nn.Module) -> Iterator[None]:
+    """Put the global random state back, of the CPU and of the model's CUDA devices.
+
+    Args:
+        model: The model whose devices count.
+
+    Yields:
+        Nothing.
+    """
+    devices: set[int] = set()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        devices = {p.device.index for p in model.parameters() if p.is_cuda}
+        devices.add(torch.cuda.current_device())
+    with torch.random.fork_rng(devices=sorted(devices)):
+        yield

@@ -1,0 +1,1 @@
+"""What a batch of samples is to the sifting loader."""

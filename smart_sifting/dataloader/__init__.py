@@ -1,0 +1,1 @@
+"""The loader that yields only the samples worth training on."""

@@ -1,0 +1,1 @@
+"""The loss that decides which samples matter."""

@@ -1,0 +1,1 @@
+"""Timings of the training loop as log lines."""

@@ -1,0 +1,1 @@
+"""How strongly, from when on and against which history samples are sifted."""
