@@ -186,7 +186,7 @@ class AlgorithmEstimator:
             request,
             self.algorithm_spec["TrainingSpecification"],
             allow_file_uris=session.allows_file_uris,
-            further=session.find_input_problems(request),
+            further=session.find_storage_problems(request),
         )
         return request
 

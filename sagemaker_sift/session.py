@@ -54,8 +54,8 @@ class JobSession(ABC):
         """Return the URI of input data that a user named by URI or path."""
 
     @abstractmethod
-    def find_input_problems(self, request: Mapping[str, Any]) -> list[Problem]:
-        """Return what is wrong with the data that the channels of a request name."""
+    def find_storage_problems(self, request: Mapping[str, Any]) -> list[Problem]:
+        """Return what is wrong with the places that a request reads from and writes to."""
 
     @abstractmethod
     def upload_data(self, path: str, bucket: str | None = None, key_prefix: str = "data") -> str:
@@ -127,10 +127,10 @@ class LocalSession(JobSession):
         """Return ``location`` itself if it is a URI, else the ``file://`` URI of the path."""
         return location if "://" in location else to_file_uri(Path(location).expanduser())
 
-    def find_input_problems(self, request: Mapping[str, Any]) -> list[Problem]:
-        """Return which channels name a folder that does not exist."""
+    def find_storage_problems(self, request: Mapping[str, Any]) -> list[Problem]:
+        """Return which folders do not exist or cannot be written."""
         client: LocalSageMaker = self.sagemaker_client
-        return client.find_source_problems(request)
+        return client.find_storage_problems(request)
 
     def upload_data(self, path: str, bucket: str | None = None, key_prefix: str = "data") -> str:
         """Copy a file or folder into a bucket of this session and return its ``s3://`` URI.

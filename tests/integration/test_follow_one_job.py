@@ -271,6 +271,16 @@ def test_what_can_be_checked_before_is_refused_before(tmp_path: Path, digits: Da
     }
 
 
+def test_an_output_folder_that_cannot_be_written_is_refused_before(
+    tmp_path: Path, digits: Dataset
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    estimator = build_estimator(tmp_path / "root", digits)
+    estimator.output_path = f"file://{tmp_path}/file/models"
+    with pytest.raises(InvalidRequestError, match="`output_path` is .* nothing can be written"):
+        estimator.fit(channels(digits))
+
+
 def test_an_unknown_algorithm_or_job_or_argument_is_named(tmp_path: Path) -> None:
     session = LocalSession(tmp_path)
     with pytest.raises(NotFoundError, match="sift-image-classification"):

@@ -22,7 +22,7 @@ from sagemaker_sift.backends.local.container import BUNDLED_IMAGE
 from sagemaker_sift.backends.local.lock import acquire_lock, is_locked
 from sagemaker_sift.backends.local.metric_log import read_points
 from sagemaker_sift.backends.local.process import read_start_time, send_to_group
-from sagemaker_sift.backends.local.storage import LocalStorage
+from sagemaker_sift.backends.local.storage import LocalStorage, check_writable
 from sagemaker_sift.backends.local.store import JobExistsError, JobStore, Record, set_status
 from sagemaker_sift.contract.problem import Problem
 from sagemaker_sift.contract.specification import ALGORITHM_NAME, build_training_specification
@@ -162,15 +162,15 @@ class LocalSageMaker:
                 raise InvalidRequestError(problems)
             specification = self.describe_algorithm(AlgorithmName=str(algorithm))
             training = dict(specification["TrainingSpecification"])
-            sources = self.find_source_problems(request)
-            check_training_job(request, training, allow_file_uris=True, further=sources)
+            storage = self.find_storage_problems(request)
+            check_training_job(request, training, allow_file_uris=True, further=storage)
         except InvalidRequestError as error:
             raise _error(operation, "ValidationException", str(error)) from error
         return training
 
-    def find_source_problems(self, request: Mapping[str, Any]) -> list[Problem]:
-        """Return what is wrong with the folders that the channels of a request name."""
-        problems = []
+    def find_storage_problems(self, request: Mapping[str, Any]) -> list[Problem]:
+        """Return what is wrong with the folders that a request reads from and writes to."""
+        problems = self._find_output_problems(request)
         for channel in request.get("InputDataConfig", []):
             argument = f"inputs[{channel['ChannelName']!r}]"
             source = channel["DataSource"].get("S3DataSource")
@@ -186,6 +186,27 @@ class LocalSageMaker:
             if not folder.is_dir():
                 message = f"is {str(folder)!r}, but there is no such folder."
                 problems.append(Problem(argument, message))
+        return problems
+
+    def _find_output_problems(self, request: Mapping[str, Any]) -> list[Problem]:
+        targets = {
+            "output_path": request.get("OutputDataConfig", {}).get("S3OutputPath"),
+            "checkpoint_s3_uri": request.get("CheckpointConfig", {}).get("S3Uri"),
+        }
+        problems = []
+        for argument, uri in targets.items():
+            if uri is None:
+                continue
+            try:
+                check_writable(self.storage.to_path(uri))
+            except (ValueError, OSError) as error:
+                problems.append(
+                    Problem(
+                        argument,
+                        f"is {uri!r}, but nothing can be written there ({error}). "
+                        "Choose a folder that you may write to.",
+                    )
+                )
         return problems
 
     def _build_record(self, request: dict[str, Any], specification: dict[str, Any]) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -48,6 +49,19 @@ class LocalStorage:
                 raise ValueError(f"{uri!r} leaves its bucket; write the key without '..'.")
             return path
         raise ValueError(f"{uri!r} is neither 'file:///folder' nor 's3://bucket/prefix'.")
+
+
+def check_writable(folder: Path) -> None:
+    """Check that a folder can be written, or made, without making it.
+
+    Raises:
+        OSError: If it cannot.
+    """
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        raise NotADirectoryError(f"{str(existing)!r} is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(f"{str(existing)!r} is not writable")
 
 
 def to_file_uri(path: Path) -> str:

@@ -44,11 +44,11 @@ class JobStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with self._transaction() as connection:
                 connection.execute(_SCHEMA)
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, OSError) as error:
             raise OSError(
                 f"{str(path)!r} cannot be opened for writing ({error}). "
                 "Give LocalSession a root folder that you may write to."
