@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 SIFTING_REPORT_NAME = "sifting.json"
 """Name of the file in ``/opt/ml/output/data``."""
@@ -17,6 +17,10 @@ class SiftingReport(BaseModel):
         samples_kept: Samples that were trained on.
         samples_scored: Samples presented while sifting was active, so not in the delay.
         samples_scored_kept: Those of them that were kept.
+        batches_presented: Batches of the training data.
+        batches_trained: Batches after sifting.
+        seconds: Time by stage of sifting, ``load`` and ``calculate_relevance_values`` (scoring)
+            among them.
 
     Example:
         >>> report = SiftingReport(beta_value=1.0, samples_seen=300, samples_kept=200,
@@ -32,7 +36,11 @@ class SiftingReport(BaseModel):
     samples_kept: int
     samples_scored: int
     samples_scored_kept: int
+    batches_presented: int = 0
+    batches_trained: int = 0
+    seconds: dict[str, float] = Field(default_factory=dict)
 
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated properties
     @property
     def expected_fraction(self) -> float:
         """Expected kept fraction of scored samples, ``1 / (1 + beta_value)``.
@@ -42,11 +50,13 @@ class SiftingReport(BaseModel):
         """
         return 1.0 / (1.0 + self.beta_value)
 
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated properties
     @property
     def kept_fraction(self) -> float:
         """Kept over seen samples."""
         return self.samples_kept / self.samples_seen if self.samples_seen else 1.0
 
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated properties
     @property
     def scored_kept_fraction(self) -> float:
         """Kept over scored samples."""

@@ -82,7 +82,8 @@ def test_a_job_goes_through_every_stage_and_comes_back(
     estimator.fit(channels(digits), job_name="follow-me")
 
     shown = capsys.readouterr().out.splitlines()
-    assert "epoch 3/3" in shown[-2]
+    epochs = [line.split(":")[0] for line in shown if line.startswith("epoch")]
+    assert epochs == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     assert shown[-1] == "Completed"
 
     job = estimator.latest_training_job
@@ -277,7 +278,7 @@ def test_an_output_folder_that_cannot_be_written_is_refused_before(
     (tmp_path / "file").write_text("no folder")
     estimator = build_estimator(tmp_path / "root", digits)
     estimator.output_path = f"file://{tmp_path}/file/models"
-    with pytest.raises(InvalidRequestError, match="`output_path` is .* nothing can be written"):
+    with pytest.raises(InvalidRequestError, match=r"`output_path` is .* nothing can be written"):
         estimator.fit(channels(digits))
 
 

@@ -18,6 +18,7 @@ BUNDLED_IMAGE = "sagemaker-sift/bundled-trainer"
 """``TrainingImage`` of the algorithm whose program comes with this package."""
 
 _HOST = "algo-1"
+_SPIN_COUNT = "10000"  # docs/decisions/0003: two jobs at once must not wait for each other
 _SECRET_PREFIXES = ("AWS_", "SAGEMAKER_")
 
 
@@ -59,6 +60,8 @@ def build_environment(
         name: value for name, value in parent.items() if not name.startswith(_SECRET_PREFIXES)
     }
     environment |= {str(k): str(v) for k, v in record.get("Environment", {}).items()}
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & environment.keys():
+        environment["GOMP_SPINCOUNT"] = _SPIN_COUNT
     return environment | {
         BASE_DIR_VARIABLE: str(paths.root),
         "TRAINING_JOB_NAME": record["TrainingJobName"],

@@ -239,7 +239,6 @@ def test_batches_with_different_features_cannot_be_pooled() -> None:
         ([torch.zeros(8, 2), torch.zeros(8)], 8),
         (Opaque(), 8),
     ],
-    ids=str,
 )
 def test_samples_of_an_unscored_batch_are_counted(batch: Any, expected: int) -> None:
     assert BatchFormats().count_samples(batch, loader_batch_size=8) == expected

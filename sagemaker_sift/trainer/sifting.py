@@ -1,0 +1,137 @@
+"""Smart sifting of the training batches, and what it did.
+
+Shape suffixes in this file: B = samples in the batch, C = channels, H = height, W = width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from sagemaker_sift.contract.hyperparameters import Hyperparameters
+from sagemaker_sift.contract.sifting_report import SiftingReport
+from sagemaker_sift.trainer.data.loader import Batch, ImageLoader, build_generator
+from sagemaker_sift.trainer.loop import to_input
+from smart_sifting.data_model.data_model_interface import SiftingBatch, SiftingBatchTransform
+from smart_sifting.data_model.tensor_batch import TensorBatch
+from smart_sifting.dataloader.sift_dataloader import SiftingDataloader
+from smart_sifting.loss.abstract_sift_loss_module import Loss
+from smart_sifting.sift_config.sift_configs import (
+    LossConfig,
+    RelativeProbabilisticSiftConfig,
+    SiftingBaseConfig,
+)
+
+
+class CrossEntropyPerSample(Loss):
+    """Cross entropy of each sample, the loss that training minimises."""
+
+    def loss(
+        self, model: nn.Module, transformed_batch: Any, original_batch: Any = None
+    ) -> torch.Tensor:
+        """Return the losses in nats, shape ``(B,)``, float32.
+
+        Args:
+            model: The network.
+            transformed_batch: Images and labels as a ``TensorBatch``.
+            original_batch: Not read.
+        """
+        logits_BK = model(to_input(transformed_batch.inputs))
+        return functional.cross_entropy(logits_BK, transformed_batch.labels, reduction="none")
+
+
+class ImageBatchTransform(SiftingBatchTransform):
+    """Between the trainer's :class:`Batch` and the library's ``TensorBatch``; no copy is made."""
+
+    def transform(self, batch: Batch) -> SiftingBatch:
+        """Return the batch for sifting."""
+        return TensorBatch(batch.images, batch.labels)
+
+    def reverse_transform(self, sifting_batch: Any) -> Batch:
+        """Return the kept samples for training."""
+        return Batch(sifting_batch.inputs, sifting_batch.labels)
+
+
+class SiftedLoader:
+    """The training loader behind sifting: the same batches, less the samples of low loss.
+
+    Images stay uint8 while they wait for their batch to fill.
+    """
+
+    def __init__(
+        self, loader: ImageLoader, model: nn.Module, hyperparameters: Hyperparameters
+    ) -> None:
+        hp = hyperparameters
+        self._beta = hp.beta
+        self._loader = SiftingDataloader(
+            sift_config=build_sift_config(hp, steps_per_epoch=len(loader)),
+            orig_dataloader=loader,
+            batch_transforms=ImageBatchTransform(),
+            loss_impl=CrossEntropyPerSample(),
+            model=model,
+            log_batch_data=hp.log_batch_data,
+            batch_format_index=1,
+            seed=build_generator(hp.seed, "sifting").initial_seed(),
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        yield from self._loader
+
+    @property
+    def num_seen(self) -> int:
+        """Samples presented in the current or last epoch."""
+        return int(self._loader.statistics.epoch.samples_seen)
+
+    @property
+    def num_kept(self) -> int:
+        """Samples kept for training in the current or last epoch."""
+        return int(self._loader.statistics.epoch.samples_kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return history, generator and counters."""
+        return dict(self._loader.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what :meth:`state_dict` returned."""
+        self._loader.load_state_dict(state)
+
+    def report(self) -> SiftingReport:
+        """Return the totals of the job, for ``sifting.json``."""
+        statistics = self._loader.statistics
+        return SiftingReport(
+            beta_value=self._beta,
+            samples_seen=statistics.samples_seen,
+            samples_kept=statistics.samples_kept,
+            samples_scored=statistics.samples_scored,
+            samples_scored_kept=statistics.samples_scored_kept,
+            batches_presented=statistics.num_batches_loaded,
+            batches_trained=statistics.num_batches,
+            seconds=dict(statistics.seconds),
+        )
+
+
+def build_sift_config(
+    hyperparameters: Hyperparameters, *, steps_per_epoch: int
+) -> RelativeProbabilisticSiftConfig:
+    """Return the library's configuration of a job.
+
+    Args:
+        hyperparameters: Of the job.
+        steps_per_epoch: Batches in an epoch; the delay when ``sift_delay`` is not set, so that
+            every sample is trained on once before the first is sifted out.
+    """
+    delay = hyperparameters.sift_delay
+    return RelativeProbabilisticSiftConfig(
+        beta_value=hyperparameters.beta,
+        loss_history_length=hyperparameters.loss_history_length,
+        loss_based_sift_config=LossConfig(
+            sift_config=SiftingBaseConfig(
+                sift_delay=steps_per_epoch if delay is None else delay,
+                repeat_delay_per_epoch=hyperparameters.repeat_delay_per_epoch,
+            )
+        ),
+    )

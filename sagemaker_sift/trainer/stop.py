@@ -1,0 +1,47 @@
+"""Being asked to stop: SIGTERM from SageMaker, SIGINT from a keyboard.
+
+Source: "How Amazon SageMaker AI runs your training image", SageMaker developer guide: SIGTERM,
+then SIGKILL after 120 seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+
+class StopRequest:
+    """Whether the job was asked to stop. Training looks at it between steps.
+
+    Attributes:
+        signal_name: The signal that asked, or ``None``.
+    """
+
+    def __init__(self) -> None:
+        self.signal_name: str | None = None
+
+    def is_set(self) -> bool:
+        """Return whether the job was asked to stop."""
+        return self.signal_name is not None
+
+    def set(self, signal_name: str) -> None:
+        """Ask the job to stop."""
+        self.signal_name = signal_name
+
+
+@contextlib.contextmanager
+def listen_for_stop() -> Iterator[StopRequest]:
+    """Turn SIGTERM and SIGINT into a request while the block runs; main thread only."""
+    request = StopRequest()
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        request.set(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+
+from sagemaker_sift.trainer.data.cache import decode_folder
+from sagemaker_sift.trainer.data.folder import list_train_images
+from sagemaker_sift.trainer.data.image import Unreadable
+from sagemaker_sift.trainer.data.ledger import NUM_NAMED, UnreadableLedger
+from sagemaker_sift.trainer.errors import TrainingError
+from tests.supports.trainer_data import fill_channel
+
+
+def unreadable(number: int) -> Unreadable:
+    return Unreadable(Path(f"train/a/{number}.jpg"), "not a complete JPEG or PNG image")
+
+
+@pytest.mark.parametrize(
+    ("num_images", "max_fraction", "allowed"),
+    [(100, 0.01, 1), (101, 0.01, 2), (100, 0.07, 7), (5, 0.0, 0), (5, 1.0, 5), (32, 0.01, 1)],
+)
+def test_the_share_is_rounded_up(num_images: int, max_fraction: float, allowed: int) -> None:
+    ledger = UnreadableLedger("train", num_images=num_images, max_fraction=max_fraction)
+    assert ledger.num_allowed == allowed
+
+
+def test_one_more_than_allowed_fails_and_says_how_many() -> None:
+    ledger = UnreadableLedger("train", num_images=200, max_fraction=0.01)
+    ledger.record([unreadable(0), unreadable(1)])
+    with pytest.raises(
+        TrainingError,
+        match=r"3 of 200 images in channel 'train' .*`max_corrupt_fraction` is 0\.01, which "
+        r"allows 2; one of them is train/a/2\.jpg \(not a complete",
+    ):
+        ledger.record([unreadable(2)])
+
+
+def test_a_file_met_again_counts_once() -> None:
+    ledger = UnreadableLedger("train", num_images=10, max_fraction=0.1)
+    for _ in range(3):
+        ledger.record([unreadable(0)])
+    assert ledger.num_unreadable == 1
+
+
+def test_only_the_first_few_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    ledger = UnreadableLedger("train", num_images=10, max_fraction=1.0)
+    ledger.record(unreadable(number) for number in range(8))
+    assert len(caplog.records) == NUM_NAMED
+    assert "train/a/4.jpg" in caplog.text
+    assert "train/a/5.jpg" not in caplog.text
+
+
+@pytest.mark.parametrize(("budget_bytes", "fits"), [(8 * 300, True), (8 * 300 - 1, False)])
+def test_a_folder_is_decoded_if_it_fits_the_budget(
+    tmp_path: Path, budget_bytes: int, fits: bool
+) -> None:
+    folder = list_train_images(fill_channel(tmp_path, num_images=4), num_classes=2)
+    decoded = decode_folder(
+        folder,
+        num_channels=3,
+        resize=None,
+        budget_bytes=budget_bytes,
+        num_threads=2,
+        is_stopping=lambda: False,
+    )
+    assert (decoded is not None) == fits
+    if decoded is not None:
+        assert decoded.size_bytes == 8 * 10 * 10 * 3
+        assert decoded.folder == folder
+
+
+def test_decoding_ends_when_the_job_is_asked_to_stop(tmp_path: Path) -> None:
+    folder = list_train_images(fill_channel(tmp_path, num_images=4), num_classes=2)
+    assert (
+        decode_folder(
+            folder,
+            num_channels=3,
+            resize=None,
+            budget_bytes=1 << 20,
+            num_threads=2,
+            is_stopping=lambda: True,
+        )
+        is None
+    )

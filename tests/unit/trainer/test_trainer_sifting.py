@@ -1,0 +1,121 @@
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from sagemaker_sift.contract.container import ContainerPaths
+from sagemaker_sift.trainer.config import read_config
+from sagemaker_sift.trainer.data.loader import Batch
+from sagemaker_sift.trainer.data.preparation import prepare_data
+from sagemaker_sift.trainer.loop import to_input
+from sagemaker_sift.trainer.model import build_model
+from sagemaker_sift.trainer.sifting import (
+    CrossEntropyPerSample,
+    ImageBatchTransform,
+    SiftedLoader,
+    build_sift_config,
+)
+from smart_sifting.data_model.tensor_batch import TensorBatch
+from tests.supports.trainer_data import make_root
+
+CPU = torch.device("cpu")
+
+
+def make_loader(root: Path, *, num_images: int = 16, **hyperparameters: str) -> SiftedLoader:
+    given = {"num_training_samples": str(2 * num_images), "beta_value": "1"} | hyperparameters
+    make_root(root, hyperparameters=given, num_images=num_images)
+    config = dataclasses.replace(read_config(ContainerPaths(root), {}), num_cpus=1)
+    data = prepare_data(config, device=CPU, is_stopping=lambda: False)
+    model = build_model(20, (3, 8, 8), 2).train()
+    return SiftedLoader(data.train, model, config.hyperparameters)
+
+
+def sizes(batches: Iterator[Batch]) -> list[int]:
+    return [len(batch.labels) for batch in batches]
+
+
+def test_the_loss_is_the_cross_entropy_of_each_sample() -> None:
+    model = build_model(20, (3, 8, 8), 2).eval()
+    images = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8)
+    labels = torch.tensor([0, 1, 1])
+    losses = CrossEntropyPerSample().loss(model, TensorBatch(images, labels))
+    expected = [
+        functional.cross_entropy(model(to_input(images[idx : idx + 1])), labels[idx : idx + 1])
+        for idx in range(3)
+    ]
+    torch.testing.assert_close(losses, torch.stack(expected), rtol=1e-5, atol=1e-3)
+
+
+def test_a_batch_goes_to_the_library_and_back_without_a_copy() -> None:
+    batch = Batch(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
+    transform = ImageBatchTransform()
+    restored = transform.reverse_transform(transform.transform(batch))
+    assert isinstance(restored, Batch)
+    assert restored.images is batch.images
+    assert restored.labels is batch.labels
+
+
+@pytest.mark.parametrize(("delay", "expected"), [("", 4), ("0", 0), ("3", 3)])
+def test_the_delay_is_one_epoch_unless_it_is_set(
+    tmp_path: Path, delay: str, expected: int
+) -> None:
+    loader = make_loader(tmp_path, sift_delay=delay)
+    for _ in range(3):
+        list(loader)
+    assert loader.report().samples_scored == 3 * 32 - 8 * expected
+
+
+def test_the_configuration_carries_every_hyperparameter(tmp_path: Path) -> None:
+    make_root(
+        tmp_path,
+        hyperparameters={
+            "beta_value": "2.5",
+            "loss_history_length": "77",
+            "repeat_delay_per_epoch": "True",
+        },
+    )
+    hyperparameters = read_config(ContainerPaths(tmp_path), {}).hyperparameters
+    config = build_sift_config(hyperparameters, steps_per_epoch=9)
+    base = config.loss_based_sift_config.sift_config  # type: ignore[union-attr]
+    assert (config.beta_value, config.loss_history_length) == (2.5, 77)
+    assert (base.sift_delay, base.repeat_delay_per_epoch) == (9, True)  # type: ignore[union-attr]
+
+
+def test_sifted_batches_are_full_but_for_the_last(tmp_path: Path) -> None:
+    loader = make_loader(tmp_path, sift_delay="0", num_images=64)
+    epoch = sizes(iter(loader))
+    assert epoch[:-1] == [8] * (len(epoch) - 1)
+    assert sum(epoch) == loader.num_kept < loader.num_seen == 128
+
+
+def test_batches_of_two_samples_are_not_taken_for_two_features(tmp_path: Path) -> None:
+    loader = make_loader(tmp_path, mini_batch_size="2", sift_delay="4", num_images=8)
+    for images, labels in loader:
+        assert images.shape[1:] == (3, 8, 8)
+        assert len(images) == len(labels)
+    assert loader.num_seen == 16
+
+
+def test_the_summary_counts_the_whole_job(tmp_path: Path) -> None:
+    loader = make_loader(tmp_path, beta_value="3", num_images=64)
+    kept = [sum(sizes(iter(loader))) for _ in range(12)]
+    summary = loader.report().model_dump()
+    assert summary["samples_seen"] == 12 * 128
+    assert summary["samples_kept"] == sum(kept)
+    assert kept[0] == 128
+    assert summary["samples_scored_kept"] == sum(kept[1:])
+    assert summary["expected_fraction"] == 0.25
+    assert summary["scored_kept_fraction"] == pytest.approx(0.25, abs=0.05)
+
+
+def test_a_restored_loader_goes_on_as_if_uninterrupted(tmp_path: Path) -> None:
+    first = make_loader(tmp_path, sift_delay="0")
+    list(first)
+    second = make_loader(tmp_path, sift_delay="0")
+    second.load_state_dict(first.state_dict())
+    for left, right in zip(first, second, strict=True):
+        assert torch.equal(left.images, right.images)
+    assert first.report().samples_kept == second.report().samples_kept
