@@ -26,11 +26,6 @@ def pytest_report_header() -> list[str]:
     ]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.option.allow_hosts = "127.0.0.1,::1,localhost"
-    config.option.allow_unix_socket = True
-
-
 @pytest.fixture(autouse=True)
 def same_random_numbers_in_every_run() -> None:
     """Seed what a test draws without a generator of its own."""

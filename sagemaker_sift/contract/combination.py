@@ -117,6 +117,18 @@ def _check_support(values: Values) -> Iterator[Problem]:
             )
 
 
+def describe_support() -> Iterator[tuple[str, str]]:
+    """Return each hyperparameter of which this version runs some values only, and those.
+
+    Example:
+        >>> dict(describe_support())["optimizer"]
+        "'sgd'"
+    """
+    for name, (supported, _) in _NOT_YET.items():
+        words = ["unset" if value is None else _plain(value) for value in supported]
+        yield name, " or ".join(words)
+
+
 def _plain(value: object) -> str:
     return str(int(value)) if isinstance(value, bool) else repr(value)
 

@@ -5,12 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from smart_sifting import LossImplementationNotProvidedException, SiftingDataloader
 from smart_sifting.integrations.trainer import enable_sifting
-
-transformers = pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
 
 CONFIG = {
     "beta_value": 1,

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+from sagemaker_sift.contract.reference import build_reference
 from sagemaker_sift.contract.specification import ALGORITHM_NAME, build_training_specification
 from sagemaker_sift.requests.service_model import find_violations
-from tests.golden.golden import compare
+from tests.golden.golden import FOLDER, compare, compare_text
 
 IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/sagemaker-sift:0.1"
 
@@ -17,6 +18,10 @@ def test_the_training_specification_is_valid_by_every_rule_of_the_service_model(
         "TrainingSpecification": build_training_specification(IMAGE),
     }
     assert find_violations("CreateAlgorithm", request) == []
+
+
+def test_the_reference_of_hyperparameters_is_current() -> None:
+    compare_text(FOLDER.parents[1] / "docs" / "hyperparameters.md", build_reference())
 
 
 def test_no_required_hyperparameter_has_a_default() -> None:

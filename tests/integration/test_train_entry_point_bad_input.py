@@ -4,12 +4,10 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from sagemaker_sift.trainer import load_model
 from sagemaker_sift.trainer.checkpoint import CheckpointFolder
@@ -22,14 +20,7 @@ from tests.supports.trainer_data import (
     write_image,
 )
 
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let jobs in this process use one thread, whatever else the machine does."""
-    before = torch.get_num_threads()
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

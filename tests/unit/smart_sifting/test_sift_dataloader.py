@@ -13,9 +13,9 @@ from smart_sifting import (
     ListBatch,
     Loss,
     SiftingBatchTransform,
-    SiftingDataloader,
 )
 from tests.conformance.loader_suite import LossOfIds, make_config
+from tests.supports.sifting_loader import make_batches, make_loader, read_ids
 
 
 class FirstColumn(Loss):
@@ -24,23 +24,6 @@ class FirstColumn(Loss):
     def loss(self, model: Any, transformed_batch: Any, original_batch: Any = None) -> torch.Tensor:
         loss: torch.Tensor = original_batch[0].float()
         return loss
-
-
-def read_ids(batch: Any) -> list[int]:
-    ids: list[int] = batch[0].tolist()
-    return ids
-
-
-def make_batches(num_batches: int = 6, batch_size: int = 8) -> list[list[torch.Tensor]]:
-    ids = torch.arange(num_batches * batch_size)
-    return [[part, part * 2] for part in ids.split(batch_size)]
-
-
-def make_loader(wrapped: Any, loss: Any = None, **arguments: Any) -> SiftingDataloader:
-    config = arguments.pop("config", make_config())
-    loss = LossOfIds(read_ids) if loss is None else loss
-    arguments = {"seed": 0, "model": torch.nn.Identity()} | arguments
-    return SiftingDataloader(config, wrapped, loss_impl=loss, **arguments)
 
 
 def test_delayed_batches_are_the_very_same_objects_and_are_not_scored() -> None:

@@ -4,6 +4,8 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -215,3 +217,31 @@ def test_weights_of_another_network_or_damaged_ones_are_refused(folder: Path) ->
     path.write_text(text)
     with pytest.raises(ValueError, match="does not hold the weights"):
         load_model(folder)
+
+
+def test_image_files_are_stretched_to_the_input_or_cropped_as_in_validation(
+    folder: Path, tmp_path: Path
+) -> None:
+    model = load_model(folder)
+    column = np.arange(16, dtype=np.uint8) * 16
+    image_HWC = np.repeat(np.repeat(column[None, :, None], 12, axis=0), 3, axis=2)
+    path = tmp_path / "ramp.png"
+    cv2.imwrite(str(path), image_HWC)
+    stretched_NCHW = model.read_images([path, str(path)])
+    assert stretched_NCHW.shape == (2, 3, 8, 8)
+    assert stretched_NCHW.dtype == torch.uint8
+    assert stretched_NCHW[0, 0, 0].tolist() == [8, 40, 72, 104, 136, 168, 200, 232]
+    cropped_NCHW = model.read_images([path], fit="crop")
+    assert cropped_NCHW[0, 0, 0].tolist() == [64, 80, 96, 112, 128, 144, 160, 176]
+    assert model.read_images([]).shape == (0, 3, 8, 8)
+
+
+def test_a_file_that_is_no_image_or_too_small_is_named(folder: Path, tmp_path: Path) -> None:
+    model = load_model(folder)
+    (tmp_path / "text.jpg").write_text("no image")
+    cv2.imwrite(str(tmp_path / "small.png"), np.zeros((8, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"text\.jpg cannot be read"):
+        model.read_images([tmp_path / "text.jpg"])
+    with pytest.raises(ValueError, match=r"small\.png has 4 x 8 pixels"):
+        model.read_images([tmp_path / "small.png"], fit="crop")
+    assert model.read_images([tmp_path / "small.png"]).shape == (1, 3, 8, 8)
