@@ -17,8 +17,8 @@ from sagemaker_sift.backends.local.client import LocalSageMaker
 from sagemaker_sift.backends.local.metric_log import METRICS_NAME, read_points
 from sagemaker_sift.backends.local.storage import to_file_uri
 from sagemaker_sift.backends.local.supervisor import LOG_NAME
+from sagemaker_sift.contract.metrics import MetricPoint
 from sagemaker_sift.contract.problem import Problem
-from sagemaker_sift.results.metrics import MetricPoint
 
 DEFAULT_LOCAL_ROOT = Path("~/.sagemaker-sift/local")
 """Where a :class:`LocalSession` keeps its jobs unless told otherwise."""

@@ -175,6 +175,21 @@ def read_line(line: str) -> tuple[int, Metric, float] | None:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricPoint:
+    """One reported value.
+
+    Attributes:
+        name: The metric, such as ``validation:accuracy``.
+        value: In the metric's own unit.
+        time_s: When it was reported, epoch seconds.
+    """
+
+    name: str
+    value: float
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class BatchProgress:
     """How far an epoch is.
 

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_sift.contract.metrics import MetricPoint
 from sagemaker_sift.exceptions import MissingDependencyError
+from sagemaker_sift.session import JobSession
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from sagemaker_sift.session import JobSession
-
-
-@dataclass(frozen=True, slots=True)
-class MetricPoint:
-    """One reported value.
-
-    Attributes:
-        name: The metric, such as ``validation:accuracy``.
-        value: In the metric's own unit.
-        time_s: When it was reported, epoch seconds.
-    """
-
-    name: str
-    value: float
-    time_s: float
 
 
 class TrainingJobAnalytics:

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import sagemaker_sift
 from sagemaker_sift.backends.local.storage import LocalStorage
 from sagemaker_sift.contract.container import BASE_DIR_VARIABLE, ContainerPaths
 
@@ -28,7 +27,7 @@ def find_entry_point() -> Path:
     Raises:
         FileNotFoundError: If it is in neither place.
     """
-    package = Path(sagemaker_sift.__file__).parent
+    package = Path(__file__).parents[2]
     for candidate in (package / "entry_points" / "train", package.parent / "entry_points/train"):
         if candidate.is_file():
             return candidate

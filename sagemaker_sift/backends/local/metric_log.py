@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TextIO
 
-from sagemaker_sift.results.metrics import MetricPoint
+from sagemaker_sift.contract.metrics import MetricPoint
 
 METRICS_NAME = "metrics.jsonl"
 """Name of the file in the job's folder."""

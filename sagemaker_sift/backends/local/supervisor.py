@@ -30,7 +30,7 @@ from sagemaker_sift.contract.container import (
     STOP_GRACE_S,
     ContainerPaths,
 )
-from sagemaker_sift.results.metrics import MetricPoint
+from sagemaker_sift.contract.metrics import MetricPoint
 
 LOG_NAME = "log.txt"
 _POLL_S = 0.2

@@ -9,9 +9,10 @@ import pytest
 from sagemaker_sift import ArtifactError, LocalSession, TrainingInput, TrainingJobAnalytics
 from sagemaker_sift.backends.local.archive import pack_folder
 from sagemaker_sift.backends.local.metric_log import METRICS_NAME, read_points, write_point
+from sagemaker_sift.contract.metrics import MetricPoint
 from sagemaker_sift.inputs import read_channel
 from sagemaker_sift.results.artifacts import read_member
-from sagemaker_sift.results.metrics import MetricPoint, format_table
+from sagemaker_sift.results.metrics import format_table
 from sagemaker_sift.results.progress import EpochLines, LogView, SilentView, choose_view
 
 LINES = [
