@@ -70,6 +70,16 @@ class AlgorithmEstimator:
         TypeError: If ``sagemaker_session`` is missing or an argument is unknown.
         NotFoundError: If there is no such algorithm.
         InvalidRequestError: If ``hyperparameters`` break a rule.
+
+    Example:
+        >>> import tempfile
+        >>> from sagemaker_sift import LocalSession
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     estimator = AlgorithmEstimator("sift-image-classification",
+        ...         instance_type="ml.m5.large", sagemaker_session=LocalSession(folder))
+        >>> estimator.set_hyperparameters(num_classes=10, num_training_samples=1437, beta_value=1)
+        >>> estimator.hyperparameters()["beta_value"]
+        '1.0'
     """
 
     def __init__(

@@ -73,9 +73,12 @@ class Supervisor:
             self._pack(record)
             self._finish(exit_code)
             shutil.rmtree(self.paths.root, ignore_errors=True)
+        except OSError as error:
+            traceback.print_exc()
+            self._fail(f"ClientError: {_describe_os_error(error)}")
         except Exception as error:  # noqa: BLE001  # the last resort of a process of its own: it ends up in the record
             traceback.print_exc()
-            self._fail(f"ClientError: {error}")
+            self._fail(f"InternalServerError: {type(error).__name__}: {error}")
 
     def _train(self, record: Record) -> int:
         environment = build_environment(record, self.paths, os.environ)
@@ -207,6 +210,16 @@ def _read_failure(paths: ContainerPaths) -> str:
     except OSError:
         return ""
     return text[:FAILURE_MAX_CHARS].strip().removesuffix(".")
+
+
+def _describe_os_error(error: OSError) -> str:
+    if error.errno is None:
+        return str(error)
+    where = f" {str(error.filename)!r}" if error.filename else ""
+    return (
+        f"The folder of the job or of its artifacts{where} cannot be written "
+        f"({error.strerror}). Free or grant space there, or choose another output_path."
+    )
 
 
 def _describe_exit(exit_code: int) -> str:

@@ -157,6 +157,7 @@ def test_an_output_that_cannot_be_written_fails_the_job(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file, not a folder")
     record = run(tmp_path, WRITE_MODEL)
     assert record["TrainingJobStatus"] == "Failed"
+    assert "choose another output_path" in record["FailureReason"]
     assert record["ModelArtifacts"]["S3ModelArtifacts"] == ""
 
 
