@@ -13,7 +13,6 @@ from sagemaker_sift.session import LocalSession
 QUICKSTART_HYPERPARAMETERS: dict[str, Any] = {
     "num_layers": 20,
     "image_shape": "3,28,28",
-    "augmentation_type": "crop",
     "epochs": 14,
     "lr_scheduler_step": "9,12",
     "learning_rate": 0.1,
