@@ -7,7 +7,8 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-TORCH_OPTIONS := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+# A build with a local version, such as 2.13.0+cpu, is newer to pip than the plain one.
+TORCH_OPTIONS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help

@@ -13,6 +13,7 @@ from sagemaker_sift.contract.problem import ContractError, closest
 from sagemaker_sift.contract.specification import ALGORITHM_NAME
 from sagemaker_sift.exceptions import InvalidRequestError
 from sagemaker_sift.inputs import read_channel
+from sagemaker_sift.requests.argument_name import name_arguments
 from sagemaker_sift.requests.training_job import (
     TrainingJobDescription,
     build_job_name,
@@ -192,12 +193,15 @@ class AlgorithmEstimator:
                 **self._settings,
             )
         )
-        check_training_job(
-            request,
-            self.algorithm_spec["TrainingSpecification"],
-            allow_file_uris=session.allows_file_uris,
-            further=session.find_storage_problems(request),
-        )
+        try:
+            check_training_job(
+                request,
+                self.algorithm_spec["TrainingSpecification"],
+                allow_file_uris=session.allows_file_uris,
+                further=session.find_storage_problems(request),
+            )
+        except InvalidRequestError as error:
+            raise InvalidRequestError(name_arguments(error.problems, request)) from None
         return request
 
     def fit(

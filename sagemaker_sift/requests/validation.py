@@ -65,7 +65,11 @@ def _check_resources(
     resources = request.get("ResourceConfig", {})
     types = specification.get("SupportedTrainingInstanceTypes", [])
     instance_type = resources.get("InstanceType")
-    if types and instance_type not in types:
+    if instance_type is None:
+        yield Problem(
+            "ResourceConfig.InstanceType", f"is missing. Give one, such as {types[-1]!r}."
+        )
+    elif types and instance_type not in types:
         hint = closest(str(instance_type), types)
         yield Problem(
             "ResourceConfig.InstanceType",

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class TrainingJobAnalytics:
     """The metrics that a training job has reported so far.
 
-    The name and :meth:`dataframe` are those of the SageMaker SDK v2.
+    Printing it shows them as a table, one row an epoch. The name and :meth:`dataframe` are those
+    of the SageMaker SDK v2.
 
     Args:
         training_job_name: The job.
@@ -35,6 +36,9 @@ class TrainingJobAnalytics:
         self.name = training_job_name
         self._names = None if metric_names is None else set(metric_names)
         self._session = sagemaker_session
+
+    def __str__(self) -> str:
+        return format_table(self.rows())
 
     def points(self) -> list[MetricPoint]:
         """Return every reported value, in the order of reporting; read anew at each call."""

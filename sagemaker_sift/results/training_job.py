@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sagemaker_sift.backends.errors import translate_errors
-from sagemaker_sift.exceptions import ArtifactError, JobFailedError, JobStoppedError
+from sagemaker_sift.exceptions import ArtifactError, BackendError, JobFailedError, JobStoppedError
 from sagemaker_sift.results.metrics import TrainingJobAnalytics
 from sagemaker_sift.results.progress import choose_view
 from sagemaker_sift.session import JobSession
@@ -54,8 +54,12 @@ class TrainingJob:
         """Ask the job to stop; it saves its model first. A job that has ended is left alone."""
         if self.describe()["TrainingJobStatus"] in _ENDED:
             return
-        with translate_errors():
-            self.session.sagemaker_client.stop_training_job(TrainingJobName=self.name)
+        try:
+            with translate_errors():
+                self.session.sagemaker_client.stop_training_job(TrainingJobName=self.name)
+        except BackendError:
+            if self.describe()["TrainingJobStatus"] not in _ENDED:
+                raise
 
     def wait(
         self, logs: bool | str | None = True, *, sleep: Callable[[float], None] = time.sleep

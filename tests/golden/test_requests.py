@@ -92,22 +92,22 @@ def test_every_problem_of_a_request_is_reported_at_once(tmp_path: Path) -> None:
         )
     found = {problem.path: problem.message for problem in caught.value.problems}
     assert found.keys() == {
-        "TrainingJobName",
-        "ResourceConfig.VolumeSizeInGB",
-        "ResourceConfig.InstanceCount",
-        "VpcConfig.Subnets",
-        "VpcConfig.SecurityGroupIds",
-        "StoppingCondition.MaxWaitTimeInSeconds",
-        "Tags",
-        "InputDataConfig",
-        "InputDataConfig[0].ChannelName",
-        "InputDataConfig[1].ContentType",
-        "InputDataConfig[1].InputMode",
+        "job_name",
+        "volume_size",
+        "instance_count",
+        "subnets",
+        "security_group_ids",
+        "max_wait",
+        "tags",
+        "inputs",
+        "inputs['trian']",
+        "inputs['validation'].content_type",
+        "inputs['validation'].input_mode",
         "mini_batch_size",
         "inputs['validation']",
     }
-    assert "Did you mean 'train'?" in found["InputDataConfig[0].ChannelName"]
-    assert "lacks the channel 'train'" in found["InputDataConfig"]
+    assert "Did you mean 'train'?" in found["inputs['trian']"]
+    assert "lacks the channel 'train'" in found["inputs"]
     assert str(caught.value).startswith("13 things are wrong:")
 
 

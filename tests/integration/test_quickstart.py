@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import re
 import subprocess
 import sys
@@ -49,3 +52,27 @@ except FileExistsError as error:
     counts, refusal = done.stdout.splitlines()
     assert counts.split()[:2] == ["1437", "360"]
     assert "is not the default dataset" in refusal
+
+
+def test_a_terminal_shows_a_bar_that_fills(tmp_path: Path) -> None:
+    controller, terminal = pty.openpty()
+    command = [sys.executable, "-m", "sagemaker_sift.cli.main", "quickstart", "-p", "epochs=1"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=terminal,
+        stderr=terminal,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(terminal)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux's way to say that the other side is closed
+        while chunk := os.read(controller, 1 << 16):
+            shown += chunk
+    os.close(controller)
+    assert process.wait() == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert "100%" in text
+    assert "epoch 1/1" in text
+    assert "Completed" in text
+    assert "What next" in text

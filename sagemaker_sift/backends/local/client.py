@@ -68,6 +68,8 @@ class LocalSageMaker:
         operation = "CreateTrainingJob"
         specification = self._check(request)
         name = request["TrainingJobName"]
+        if self._store.read(name) is not None:
+            raise _error(operation, "ResourceInUse", _taken(name))
         folder = self.storage.job_folder(name)
         folder.mkdir(parents=True, exist_ok=True)
         lock = acquire_lock(folder / "lock")
@@ -172,8 +174,8 @@ class LocalSageMaker:
         """Return what is wrong with the folders that a request reads from and writes to."""
         problems = self._find_output_problems(request)
         for channel in request.get("InputDataConfig", []):
-            argument = f"inputs[{channel['ChannelName']!r}]"
-            source = channel["DataSource"].get("S3DataSource")
+            argument = f"inputs[{channel.get('ChannelName')!r}]"
+            source = channel.get("DataSource", {}).get("S3DataSource")
             if source is None or source.get("S3DataType") != "S3Prefix":
                 message = "is a data source that this version does not read. Use 'S3Prefix'."
                 problems.append(Problem(argument, message))

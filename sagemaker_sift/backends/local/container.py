@@ -17,7 +17,7 @@ BUNDLED_IMAGE = "sagemaker-sift/bundled-trainer"
 """``TrainingImage`` of the algorithm whose program comes with this package."""
 
 _HOST = "algo-1"
-_SPIN_COUNT = "10000"  # docs/decisions/0003: two jobs at once must not wait for each other
+_SPIN_COUNT = "1000"  # docs/decisions/0003: two jobs at once must not wait for each other
 _SECRET_PREFIXES = ("AWS_", "SAGEMAKER_")
 
 
