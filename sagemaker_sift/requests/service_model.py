@@ -32,6 +32,10 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
 _URI_SHAPES = {"S3Uri", "S3ModelUri"}
 
 
+class WrongType(Problem):
+    """A value of another type than the API's, so that nothing below it can be looked at."""
+
+
 @functools.cache
 def _load_service_model() -> Any:
     return botocore.session.get_session().get_service_model("sagemaker")
@@ -60,7 +64,7 @@ def _walk(value: Any, shape: Any, path: str, allow_files: bool) -> Iterator[Prob
     expected = _PYTHON_TYPES.get(shape.type_name)
     is_number_like_bool = isinstance(value, bool) and bool not in (expected or (bool,))
     if expected and (not isinstance(value, expected) or is_number_like_bool):
-        yield Problem(path, f"is {value!r}, but must be a {shape.type_name}.")
+        yield WrongType(path, f"is {value!r}, but must be a {shape.type_name}.")
         return
     if shape.type_name == "structure":
         yield from _walk_structure(value, shape, path, allow_files)

@@ -14,7 +14,7 @@ from sagemaker_sift.contract.hyperparameters import Hyperparameters
 from sagemaker_sift.contract.problem import ContractError, Problem, closest
 from sagemaker_sift.contract.specification import ALGORITHM_NAME
 from sagemaker_sift.exceptions import InvalidRequestError
-from sagemaker_sift.requests.service_model import find_violations
+from sagemaker_sift.requests.service_model import WrongType, find_violations
 
 
 def check_training_job(
@@ -33,9 +33,12 @@ def check_training_job(
         further: Problems found elsewhere, reported together with these.
 
     Raises:
-        InvalidRequestError: With every broken rule.
+        InvalidRequestError: With every broken rule; if a value is of the wrong type, with those
+            of the service model alone.
     """
     problems = find_violations("CreateTrainingJob", request, allow_file_uris=allow_file_uris)
+    if any(isinstance(problem, WrongType) for problem in problems):
+        raise InvalidRequestError(problems)
     broken = {problem.path for problem in problems}
     own_rules = [
         *_check_hyperparameters(request),

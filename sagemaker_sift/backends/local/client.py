@@ -27,7 +27,7 @@ from sagemaker_sift.backends.local.store import JobExistsError, JobStore, Record
 from sagemaker_sift.contract.problem import Problem
 from sagemaker_sift.contract.specification import ALGORITHM_NAME, build_training_specification
 from sagemaker_sift.exceptions import InvalidRequestError
-from sagemaker_sift.requests.service_model import find_violations
+from sagemaker_sift.requests.service_model import WrongType, find_violations
 from sagemaker_sift.requests.validation import check_training_job
 
 _TIMES = ("CreationTime", "TrainingStartTime", "TrainingEndTime", "LastModifiedTime")
@@ -156,13 +156,14 @@ class LocalSageMaker:
         operation = "CreateTrainingJob"
         try:
             problems = find_violations(operation, request, allow_file_uris=True)
-            algorithm = request.get("AlgorithmSpecification", {}).get("AlgorithmName")
-            if not problems and algorithm is None:
-                field = "AlgorithmSpecification.AlgorithmName"
-                problems = [Problem(field, "is required on this machine, but missing.")]
-            if problems:
+            if any(isinstance(problem, WrongType) for problem in problems):
                 raise InvalidRequestError(problems)
-            specification = self.describe_algorithm(AlgorithmName=str(algorithm))
+            algorithm = request.get("AlgorithmSpecification", {}).get("AlgorithmName")
+            if algorithm is None:
+                field = "AlgorithmSpecification.AlgorithmName"
+                missing = Problem(field, "is required on this machine, but missing.")
+                raise InvalidRequestError([*problems, missing])
+            specification = self.describe_algorithm(AlgorithmName=algorithm)
             training = dict(specification["TrainingSpecification"])
             storage = self.find_storage_problems(request)
             check_training_job(request, training, allow_file_uris=True, further=storage)
