@@ -7,7 +7,6 @@ so any code written for boto3 can use this client. Argument names are the API's 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from botocore.exceptions import ClientError
 from sagemaker_sift.backends.local.container import BUNDLED_IMAGE
 from sagemaker_sift.backends.local.lock import acquire_lock, is_locked
 from sagemaker_sift.backends.local.metric_log import read_points
-from sagemaker_sift.backends.local.process import read_start_time, send_to_group
+from sagemaker_sift.backends.local.process import kill_group, read_start_time
 from sagemaker_sift.backends.local.storage import LocalStorage, check_writable
 from sagemaker_sift.backends.local.store import JobExistsError, JobStore, Record, set_status
 from sagemaker_sift.contract.problem import Problem
@@ -264,7 +263,7 @@ class LocalSageMaker:
                 return
             pid, started = newest["Local"].get("Pid"), newest["Local"].get("PidStart")
             if pid and started and read_start_time(pid) == started:
-                send_to_group(pid, signal.SIGKILL)
+                kill_group(pid)
             newest["FailureReason"] = _LOST
             newest["ModelArtifacts"]["S3ModelArtifacts"] = ""
             set_status(newest, "Failed", "Failed", self._clock(), message=_LOST)

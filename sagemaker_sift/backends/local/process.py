@@ -78,13 +78,18 @@ class TrainingProcess:
             self._pending = b""
         return [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
 
-    def send(self, signal_number: signal.Signals) -> None:
-        """Send a signal to the whole group; no error if it is gone."""
-        send_to_group(self.pid, signal_number)
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM to the process itself, not to its helpers, as a container engine does."""
+        if self.poll() is None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """Send SIGKILL to the whole group."""
+        kill_group(self.pid)
 
     def finish(self, handle_line: Callable[[str], None]) -> None:
         """End what is left of the group and hand over the last lines."""
-        self.send(signal.SIGKILL)
+        self.kill()
         while self._is_open:
             lines = self.read_lines(1.0)
             for line in lines:
@@ -100,10 +105,10 @@ class TrainingProcess:
             self._is_open = False
 
 
-def send_to_group(group: int, signal_number: signal.Signals) -> None:
-    """Send a signal to a process group; no error if it is gone."""
+def kill_group(group: int) -> None:
+    """Send SIGKILL to a process group; no error if it is gone."""
     try:
-        os.killpg(group, signal_number)
+        os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return
 

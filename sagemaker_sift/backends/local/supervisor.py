@@ -122,7 +122,7 @@ class Supervisor:
         now = self.clock()
         if self._kill_at is not None:
             if now >= self._kill_at:
-                process.send(signal.SIGKILL)
+                process.kill()
             return
         if self._read()["TrainingJobStatus"] == "Stopping":
             self._stop_reason = "Stopped"
@@ -132,7 +132,7 @@ class Supervisor:
         else:
             return
         self._kill_at = now + STOP_GRACE_S
-        process.send(signal.SIGTERM)
+        process.ask_to_stop()
 
     def _pack(self, record: Record) -> None:
         output = self._output_folder(record)

@@ -24,15 +24,23 @@ root = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
 """
 
 
-class StepClock:
-    """A clock that moves one second at each look."""
+class ReadyClock:
+    """A clock that stands still until the program says that it is ready.
 
-    def __init__(self, step_s: float = 1.0) -> None:
+    Then it jumps once, and from there on moves a step at each look.
+    """
+
+    def __init__(self, root: Path, jump_s: float, step_s: float) -> None:
         self.now = 1000.0
-        self.step_s = step_s
+        self._log = root / "training-jobs" / "job" / LOG_NAME
+        self._jump_s = jump_s
+        self._step_s = step_s
 
     def __call__(self) -> float:
-        self.now += self.step_s
+        if self.now > 1000.0:
+            self.now += self._step_s
+        elif self._log.exists() and "ready" in self._log.read_text():
+            self.now += self._jump_s
         return self.now
 
 
@@ -41,7 +49,7 @@ def run(root: Path, program: str, *, clock: Any = None, **changes: Any) -> Recor
     store.add(build_record(root, **changes))
     (root / "training-jobs" / "job").mkdir(parents=True)
     command = [sys.executable, "-c", program]
-    Supervisor(root, "job", clock or StepClock(0.0), command).run()
+    Supervisor(root, "job", clock or (lambda: 1000.0), command).run()
     record = store.read("job")
     assert record is not None
     return record
@@ -92,8 +100,7 @@ def test_a_program_that_is_killed_says_so(tmp_path: Path) -> None:
 
 def test_a_program_that_overruns_its_time_is_stopped_and_keeps_its_model(tmp_path: Path) -> None:
     program = WRITE_MODEL + "print('ready', flush=True); import signal; signal.pause()"
-    changes = {"StoppingCondition": {"MaxRuntimeInSeconds": 5}}
-    record = run(tmp_path, program, clock=StepClock(), **changes)
+    record = run(tmp_path, program, clock=ReadyClock(tmp_path, 3601.0, 1.0))
     assert (record["TrainingJobStatus"], record["SecondaryStatus"]) == (
         "Stopped",
         "MaxRuntimeExceeded",
@@ -108,8 +115,7 @@ print("ready", flush=True)
 while True:
     signal.pause()
 """
-    changes = {"StoppingCondition": {"MaxRuntimeInSeconds": 30}}
-    record = run(tmp_path, program, clock=StepClock(7.0), **changes)
+    record = run(tmp_path, program, clock=ReadyClock(tmp_path, 3601.0, 7.0))
     assert record["TrainingJobStatus"] == "Stopped"
     assert record["Local"]["ExitCode"] == -9
 
@@ -118,15 +124,16 @@ def test_a_job_that_is_asked_to_stop_gets_sigterm_and_is_stopped(tmp_path: Path)
     program = WRITE_MODEL + "import signal; print('ready', flush=True); signal.pause()"
     store = JobStore(tmp_path / "store.sqlite")
 
-    class StoppingClock(StepClock):
-        """Asks for the stop when the supervisor has looked at the time often enough."""
+    class StoppingClock(ReadyClock):
+        """Asks for the stop as soon as the program is ready."""
 
         def __call__(self) -> float:
-            if super().__call__() == 1008.0:
+            before = self.now
+            if super().__call__() > before:
                 store.update("job", lambda record: set_status(record, "Stopping", "Stopping", 1.0))
             return self.now
 
-    record = run(tmp_path, program, clock=StoppingClock())
+    record = run(tmp_path, program, clock=StoppingClock(tmp_path, 1.0, 0.0))
     assert (record["TrainingJobStatus"], record["SecondaryStatus"]) == ("Stopped", "Stopped")
     assert record["Local"]["ExitCode"] == -15
 
@@ -216,3 +223,24 @@ sys.stdout.buffer.write(b"x" * 3_000_000 + b"\\n" + b"\\xff broken\\n" + b"no en
     log = (tmp_path / "training-jobs" / "job" / LOG_NAME).read_text(encoding="utf-8")
     assert log.count("x") == 3_000_000
     assert log.splitlines()[-2:] == ["\ufffd broken", "no end"]
+
+
+def test_a_stop_reaches_the_program_and_not_its_helpers(tmp_path: Path) -> None:
+    program = """
+import signal, subprocess, sys
+helper = subprocess.Popen(
+    [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
+)
+def stop(*_):
+    helper.communicate()
+    print(f"helper ended with {helper.returncode}", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+    record = run(tmp_path, program, clock=ReadyClock(tmp_path, 3601.0, 0.0))
+    log = (tmp_path / "training-jobs" / "job" / LOG_NAME).read_text().splitlines()
+    assert record["TrainingJobStatus"] == "Stopped"
+    assert log[-1] == "helper ended with 0"
