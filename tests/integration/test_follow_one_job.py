@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from sagemaker_sift import (
     TrainingJob,
     write_default_dataset,
 )
+from sagemaker_sift.backends.local.process import kill_group
 from sagemaker_sift.trainer import load_model
 
 SHORT = {
@@ -42,6 +44,20 @@ HOURS_LONG = SHORT | {"epochs": 5000}
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return write_default_dataset(tmp_path_factory.mktemp("data") / "digits")
+
+
+@pytest.fixture(autouse=True)
+def end_what_still_runs(tmp_path: Path) -> Iterator[None]:
+    """Leave no job behind when a test fails halfway."""
+    yield
+    client = LocalSession(tmp_path).sagemaker_client
+    for job in client.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"]:
+        kill_group(read_trainer_pid(tmp_path, job["TrainingJobName"]))
+
+
+def hear_interrupts() -> None:
+    """Undo that a shell lets its background commands ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def build_estimator(root: Path, digits: Dataset, **hyperparameters: object) -> AlgorithmEstimator:
@@ -194,7 +210,13 @@ def test_ctrl_c_in_fit_stops_the_job_and_keeps_its_model(tmp_path: Path, digits:
         *("--job-name", "interrupt-me"),
         *(part for name, value in HOURS_LONG.items() for part in ("-p", f"{name}={value}")),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_interrupts,
+    )
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("epoch 1/"):
