@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import selectors
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -63,7 +63,8 @@ class TrainingProcess:
     def read_lines(self, timeout_s: float) -> list[str]:
         """Return the complete lines that came within ``timeout_s`` seconds, without their ends."""
         if not self._is_open:
-            time.sleep(timeout_s if self.poll() is None else 0)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout_s)
             return []
         if not self._selector.select(timeout_s):
             return []

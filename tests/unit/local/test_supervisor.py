@@ -244,3 +244,23 @@ while True:
     log = (tmp_path / "training-jobs" / "job" / LOG_NAME).read_text().splitlines()
     assert record["TrainingJobStatus"] == "Stopped"
     assert log[-1] == "helper ended with 0"
+
+
+def test_a_program_that_closes_its_output_is_followed_to_its_end(tmp_path: Path) -> None:
+    program = WRITE_MODEL + "print('m=0.5', flush=True); os.close(1); os.close(2); os._exit(0)"
+    record = run(tmp_path, program)
+    assert record["TrainingJobStatus"] == "Completed"
+    assert [p.value for p in read_points(tmp_path / "training-jobs" / "job")] == [0.5]
+
+
+def test_a_program_without_output_is_waited_for_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    program = """
+import os, signal
+print("ready", flush=True)
+os.close(1)
+os.close(2)
+signal.pause()
+"""
+    record = run(tmp_path, program, clock=ReadyClock(tmp_path, 3601.0, 0.0))
+    assert record["SecondaryStatus"] == "MaxRuntimeExceeded"
+    assert record["Local"]["ExitCode"] == -15
