@@ -16,6 +16,7 @@ from sagemaker_sift.contract.channels import CHANNELS, Channel
 from sagemaker_sift.contract.container import ContainerPaths
 from sagemaker_sift.contract.hyperparameters import Hyperparameters
 from sagemaker_sift.contract.problem import ContractError
+from sagemaker_sift.trainer.distributed import Cluster
 from sagemaker_sift.trainer.errors import TrainingError
 
 DECODED_BUDGET_BYTES = 1 << 30
@@ -66,7 +67,8 @@ def read_config(paths: ContainerPaths, environ: Mapping[str, str]) -> TrainingCo
         hyperparameters = Hyperparameters.from_strings(given)
     except ContractError as error:
         raise TrainingError(_describe_contract_error(error)) from error
-    _check_hosts(_read_object(paths.resource_config, is_required=False))
+    resources = _read_object(paths.resource_config, is_required=False)
+    _check_hosts(Cluster.from_resource_config(resources))
     _check_channels(_read_object(paths.input_data_config, is_required=False), paths)
     threads = environ.get("OMP_NUM_THREADS", "").strip()
     return TrainingConfig(
@@ -104,12 +106,11 @@ def _describe_contract_error(error: ContractError) -> str:
     return f"{len(texts)} hyperparameters are wrong: " + " ".join(texts)
 
 
-def _check_hosts(resources: dict[str, Any]) -> None:
-    hosts = resources.get("hosts", [])
-    if len(hosts) > 1:
+def _check_hosts(cluster: Cluster) -> None:
+    if len(cluster.hosts) > 1:
         raise TrainingError(
-            f"The job has {len(hosts)} instances, but this version of the algorithm trains on "
-            "one. Set InstanceCount to 1."
+            f"The job has {len(cluster.hosts)} instances, but this version of the algorithm "
+            "trains on one. Set InstanceCount to 1."
         )
 
 

@@ -83,6 +83,61 @@ def warn_about_nonfinite(num_nonfinite: int) -> None:
     )
 
 
+def warn_about_cost(verdict: str) -> None:
+    """Warn that sifting makes training slower.
+
+    Args:
+        verdict: Why, in one sentence.
+    """
+    LOGGER.warning("Sifting makes this training slower: %s This is said once.", verdict)
+
+
+def warn_about_shared_data(num_ranks: int) -> None:
+    """Warn that all ranks train on the same data.
+
+    Args:
+        num_ranks: How many there are.
+    """
+    LOGGER.warning(
+        "All %d processes got the same first batch: `orig_dataloader` is not sharded, so that "
+        "they all train on the same data. Give it a sampler that shards: "
+        "DataLoader(dataset, sampler=DistributedSampler(dataset), ...), and call "
+        "sampler.set_epoch(epoch) before every epoch. This is said once.",
+        num_ranks,
+    )
+
+
+def warn_about_uneven_ranks(rank: int, num_unread: int, num_batches: int) -> None:
+    """Warn that a rank leaves much of its data out.
+
+    Args:
+        rank: Which rank.
+        num_unread: How many batches of the epoch it did not read.
+        num_batches: How many its wrapped loader has.
+    """
+    LOGGER.warning(
+        "Rank %d left %d of the %d batches of this epoch unread, because another rank had no more "
+        "to give. Shard the data evenly, as DistributedSampler does. This is said once.",
+        rank,
+        num_unread,
+        num_batches,
+    )
+
+
+def warn_about_global_shuffle(num_loaded: int) -> None:
+    """Warn that an epoch cannot be continued in the order in which it began.
+
+    Args:
+        num_loaded: How many of its batches were read.
+    """
+    LOGGER.warning(
+        "The state was saved after %d batches of an epoch whose order came from the global random "
+        "state: the rest of the epoch will be another one than it would have been. Give the "
+        "wrapped loader a `generator` of its own, whose state is part of the state.",
+        num_loaded,
+    )
+
+
 def format_values(values: Iterable[float]) -> str:
     """Return numbers as the metric definitions read them.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 
 from smart_sifting._core import log_lines, pool_state
 from smart_sifting._core.accumulator import Accumulator
+from smart_sifting._core.cost_watch import CostWatch
 from smart_sifting._core.formats import BatchFormats, raise_wrong_number
 from smart_sifting._core.layouts import FormattedBatch
 from smart_sifting._core.scoring import LossImplementation, score_batch
@@ -32,6 +33,7 @@ class SiftingPipeline:
         batch_transforms: Turns batches into a SiftingBatch and back, or None for the defaults.
         loader_batch_size: The wrapped loader's batch size, if it has one.
         log_batch_data: Whether to log the samples themselves.
+        watch: Finds out whether sifting pays.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class SiftingPipeline:
         batch_transforms: SiftingBatchTransform | None,
         loader_batch_size: int | None,
         log_batch_data: bool,
+        watch: CostWatch,
     ) -> None:
         self.selector = selector
         self.formats = formats
@@ -56,6 +59,8 @@ class SiftingPipeline:
         self._loader_batch_size = loader_batch_size
         self._log_batch_data = log_batch_data
         self._batch_size = loader_batch_size or 0
+        self._watch = watch
+        self._new_losses: list[torch.Tensor] | None = None
         self._has_warned = False
         self._num_seen_since = 0
         self._num_kept_since = 0
@@ -64,6 +69,10 @@ class SiftingPipeline:
     def is_ready(self) -> bool:
         """Whether the pool holds a full batch."""
         return 0 < self._batch_size <= self.pool.num_samples
+
+    def holds(self, num_batches: int) -> bool:
+        """Return whether as many batches' worth of samples are pooled."""
+        return 0 < num_batches * self._batch_size <= self.pool.num_samples
 
     def count_samples(self, batch: Any) -> int:
         """Return how many samples an unscored batch holds, as far as its sizes tell."""
@@ -79,7 +88,7 @@ class SiftingPipeline:
         if self._transforms is not None:
             with self._stage("transform"):
                 transformed = self._transforms.transform(batch)
-        with self._stage("calculate_relevance_values"):
+        with self._stage("calculate_relevance_values"), self._device_timer():
             loss_B = score_batch(self._loss_impl, self._model, transformed, batch)
         poolable: FormattedBatch | SiftingBatch
         if self._transforms is None:
@@ -89,7 +98,21 @@ class SiftingPipeline:
             poolable = _check_transformed(transformed, loss_B.numel())
         with self._stage("should_sift"):
             selection = self.selector.select(loss_B)
+            self._watch.timer.collect()
+        if self._new_losses is not None:
+            self._new_losses.append(selection.losses)
         self._pool_kept(poolable, selection)
+
+    def remember_new_losses(self) -> None:
+        """Keep what is scored from now on for :meth:`take_new_losses`."""
+        self._new_losses = []
+
+    def take_new_losses(self) -> torch.Tensor | None:
+        """Return the losses scored since the last call, shape ``(N,)``; None if there are none."""
+        if not self._new_losses:
+            return None
+        losses, self._new_losses = torch.cat(self._new_losses), []
+        return losses
 
     def take(self, started: float) -> tuple[Any, int]:
         """Return a sifted batch from the pool, in the loader's own format, and its size.
@@ -124,6 +147,7 @@ class SiftingPipeline:
             "pool": [pool_state.to_plain(chunk) for chunk in self.pool.chunks],
             "batch_size": self._batch_size,
             "formats": dict(self.formats.decided),
+            "new_losses": None if not self._new_losses else torch.cat(self._new_losses),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -135,7 +159,12 @@ class SiftingPipeline:
             self.pool.add(pool_state.from_plain(chunk))
         self._batch_size = state["batch_size"]
         self.formats.decided = dict(state["formats"])
+        if self._new_losses is not None:
+            self._new_losses = [] if state["new_losses"] is None else [state["new_losses"].cpu()]
         self._num_seen_since = self._num_kept_since = 0
+
+    def _device_timer(self) -> AbstractContextManager[None]:
+        return self._watch.timer.measure(self._model) if self._watch.is_watching else nullcontext()
 
     def _format(self, batch: Any, num_losses: int) -> FormattedBatch:
         layout = self.formats.find_layout(
@@ -164,6 +193,7 @@ class SiftingPipeline:
             samples_scored_kept=len(kept_idx),
             samples_nonfinite=selection.num_nonfinite,
         )
+        self.statistics.record_losses(selection.losses)
         self._report(poolable, selection)
 
     def _report(self, poolable: FormattedBatch | SiftingBatch, selection: Selection) -> None:

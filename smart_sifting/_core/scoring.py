@@ -53,8 +53,13 @@ def score_batch(
         >>> score_batch(Nearness(), torch.nn.Dropout(), torch.tensor([[1.0, 3.0]]), None)
         tensor([2.])
     """
-    inner_model = model.module if isinstance(model, DistributedDataParallel) else model
-    with evaluating(inner_model), torch.no_grad(), unchanged_random_state(inner_model):
+    inner_model = find_inner_model(model)
+    with (
+        evaluating(inner_model),
+        torch.no_grad(),
+        unchanged_random_state(inner_model),
+        without_autocast_cache(),
+    ):
         loss = loss_impl.loss(inner_model, transformed_batch, original_batch)
     if not isinstance(loss, torch.Tensor):
         raise TypeError(
@@ -65,6 +70,23 @@ def score_batch(
     if loss.dim() == 0:
         return loss.reshape(1)
     return loss.flatten(1).mean(1) if loss.dim() > 1 else loss
+
+
+def find_inner_model(model: torch.nn.Module) -> torch.nn.Module:
+    """Return the model inside DDP, also where ``torch.compile`` wraps DDP; else the model itself.
+
+    Args:
+        model: The model as the user holds it.
+
+    Example:
+        >>> find_inner_model(torch.nn.Identity())
+        Identity()
+    """
+    compiled = getattr(model, "_orig_mod", None)
+    if isinstance(compiled, DistributedDataParallel):
+        model = compiled
+    inner: torch.nn.Module = model.module if isinstance(model, DistributedDataParallel) else model
+    return inner
 
 
 @contextmanager
@@ -87,6 +109,24 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for module in training_modules:
             module.training = True
+
+
+@contextmanager
+def without_autocast_cache() -> Iterator[None]:
+    """Let autocast cast weights anew, and forget them.
+
+    Weights that it casts without gradients and remembers would be used by the training step in
+    the same autocast region: no gradient would reach them.
+
+    Yields:
+        Nothing.
+    """
+    was_enabled = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(was_enabled)
 
 
 @contextmanager

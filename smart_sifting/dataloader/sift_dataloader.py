@@ -6,18 +6,21 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/train-smart-sifting-pysdk-refere
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 
+from smart_sifting._core.arguments import check_model, check_transforms
+from smart_sifting._core.cost_watch import CostWatch
 from smart_sifting._core.formats import BatchFormats
 from smart_sifting._core.pipeline import SiftingPipeline
+from smart_sifting._core.ranks import Ranks
+from smart_sifting._core.run import SiftingRun
 from smart_sifting._core.scoring import LossImplementation
 from smart_sifting._core.selection import Selector
 from smart_sifting._core.statistics import SiftingStatistics
+from smart_sifting._core.wrapped_loader import WrappedLoader
 from smart_sifting.data_model.data_model_interface import SiftingBatchTransform
 from smart_sifting.exceptions import (
     LossImplementationNotProvidedException,
@@ -37,8 +40,7 @@ __all__ = [
     "UnsupportedDataFormatException",
 ]
 
-_END = object()
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 
 
 class SiftingDataloader:
@@ -48,18 +50,30 @@ class SiftingDataloader:
     the very objects that the wrapped loader gave. Of later ones each sample is kept with
     probability ``percentile ** beta_value`` of its loss; kept samples are pooled, in order, into
     batches of the wrapped loader's batch size. What is left at the end of an epoch comes as a last
-    partial batch; with ``drop_last`` in the wrapped loader it is dropped, and counted.
+    partial batch; with ``drop_last`` in the wrapped loader it is dropped, and counted. A single
+    sample left over is carried to the next epoch if the model has BatchNorm layers, which may be
+    unable to train on one.
 
     Attributes that this class does not have itself (``dataset``, ``sampler``, ``batch_size``,
     ``set_epoch``, ...) are the wrapped loader's.
 
+    **Ranks**: where ``torch.distributed`` is initialised, every rank yields the same number of
+    batches: before each one the ranks agree, by an all-reduce of a few integers on the CPU, that
+    all have one. An epoch ends when a rank has nothing more to give. What the others have kept by
+    then, and the leftovers of all, they carry over to their next epoch: no rank yields a partial
+    batch, and a rank carries at most four batches' worth (``statistics.batches_unread`` counts
+    what it left out because of that). All ranks must iterate, as they must all train. The wrapped
+    loader must be sharded, by a ``DistributedSampler`` for example.
+
     **Concurrency**: one iteration at a time; a new one ends the one before.
 
-    **State**: :meth:`state_dict` may be called between any two batches. A loader that continues
-    mid-epoch loads and skips the batches that were consumed, unscored. This is exact if the
-    wrapped loader gives the same order again: unshuffled, by a sampler with ``set_epoch``, or
-    shuffled with a ``generator`` of its own (whose state is part of the state). A shuffle by the
-    global random state, and random augmentation, cannot be repeated from here.
+    **State**: :meth:`state_dict` may be called between any two batches, and is of this rank alone.
+    A loader that continues mid-epoch loads and skips the batches that were consumed, unscored; a
+    wrapped loader with a ``state_dict`` of its own is continued by that instead. Skipping is exact
+    if the wrapped loader gives the same order again: unshuffled, by a sampler with ``set_epoch``,
+    or shuffled with a ``generator`` of its own (whose state is part of the state). A shuffle by
+    the global random state cannot be repeated from here, which is warned of; neither can random
+    augmentation.
 
     Args:
         sift_config: How to sift: a RelativeProbabilisticSiftConfig, or a dict with its keys.
@@ -73,8 +87,12 @@ class SiftingDataloader:
         log_batch_data: Whether to log the kept and sifted-out samples themselves, at INFO level.
         batch_format_index: 0 if batches are indexed by sample, 1 if by feature; needed only
             where the sizes fit both.
-        seed: Seed of the selection. By default it is the global seed (``torch.initial_seed()``),
-            so that ``torch.manual_seed`` decides; the global random state is not used.
+        seed: Seed of the selection; every rank adds its number. By default it is the global seed
+            (``torch.initial_seed()``), so that ``torch.manual_seed`` decides; the global random
+            state is not used.
+        process_group: The ranks that train the model together; the default group if None.
+        share_history: Whether the losses that the other ranks scored enter the history too, at
+            the price of an all-gather per batch. By default every rank has its own history.
 
     Attributes:
         statistics: Samples seen, kept and sifted out, of the whole training and by epoch.
@@ -112,35 +130,41 @@ class SiftingDataloader:
         batch_format_index: int | None = None,
         *,
         seed: int | None = None,
+        process_group: Any = None,
+        share_history: bool = False,
     ) -> None:
         config, base_config = read_sift_config(sift_config)
         check_loss_impl(loss_impl)
         assert loss_impl is not None
-        self._orig_dataloader: Any = _check_loader(orig_dataloader)
-        self._beta = config.beta_value
-        self._delay = base_config.sift_delay
-        self._is_delay_repeated = base_config.repeat_delay_per_epoch
+        self._orig_dataloader: Any = orig_dataloader
+        wrapped, model = WrappedLoader(orig_dataloader), check_model(model)
+        seed = torch.initial_seed() if seed is None else seed
+        watch = CostWatch(config.beta_value)
         self.statistics = SiftingStatistics()
-        self._pipeline = SiftingPipeline(
+        self._beta = config.beta_value
+        self._ranks = Ranks(process_group, shares_losses=share_history)
+        pipeline = SiftingPipeline(
             selector=Selector(
-                beta=config.beta_value,
-                history_length=config.loss_history_length,
-                seed=torch.initial_seed() if seed is None else seed,
+                beta=config.beta_value, history_length=config.loss_history_length, seed=seed
             ),
             formats=BatchFormats(batch_format_index),
             statistics=self.statistics,
             loss_impl=loss_impl,
-            model=_check_model(model),
-            batch_transforms=_check_transforms(batch_transforms),
-            loader_batch_size=_read_batch_size(orig_dataloader),
+            model=model,
+            batch_transforms=check_transforms(batch_transforms),
+            loader_batch_size=wrapped.batch_size,
             log_batch_data=log_batch_data,
+            watch=watch,
         )
-        self._num_steps = 0
-        self._num_steps_in_epoch = 0
-        self._num_loaded_in_epoch = 0
-        self._is_in_epoch = False
-        self._is_resuming = False
-        self._epoch_generator_states: list[torch.Tensor] = []
+        self._run = SiftingRun(
+            wrapped=wrapped,
+            pipeline=pipeline,
+            ranks=self._ranks,
+            watch=watch,
+            model=model,
+            base_config=base_config,
+            seed=seed,
+        )
         self._iteration = 0
 
     def __iter__(self) -> Iterator[Any]:
@@ -150,13 +174,14 @@ class SiftingDataloader:
             Batches in the wrapped loader's format, or as ``batch_transforms`` gives them back.
 
         Raises:
-            RuntimeError: If more than one process trains (not supported in this version), or
-                another iteration over this loader began meanwhile.
+            RuntimeError: If another iteration over this loader began meanwhile; or if another rank
+                ended, does not ask for its batch within the process group's timeout, or iterates
+                otherwise than this one.
+            ValueError: If several ranks train a model of which each holds but a part.
         """
-        _refuse_distributed()
         self._iteration += 1
         iteration = self._iteration
-        for batch in self._run_epoch():
+        for batch in self._run.batches():
             yield batch
             if iteration != self._iteration:
                 raise RuntimeError(
@@ -188,21 +213,13 @@ class SiftingDataloader:
             num_epochs: How many epochs, ``>= 0``.
 
         Returns:
-            The expected number of batches, a partial last one of each epoch included.
+            The expected number of batches, on every rank; a partial last one of each epoch
+            included where there are any.
 
         Raises:
             TypeError: If the wrapped loader has no length.
         """
-        num_full, num_delayed, total = len(self), self._delay - self._num_steps, 0
-        for _ in range(num_epochs):
-            if self._is_delay_repeated:
-                num_delayed = self._delay
-            num_passed = min(num_full, max(0, num_delayed))
-            num_kept = (num_full - num_passed) / (1 + self._beta)
-            num_sifted = math.floor(num_kept) if self._drops_last else math.ceil(num_kept)
-            total += num_passed + num_sifted
-            num_delayed -= num_passed
-        return total
+        return self._run.expected_num_steps(num_epochs, kept_fraction=1 / (1 + self._beta))
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to continue, as it is after the batch yielded last.
@@ -212,17 +229,8 @@ class SiftingDataloader:
             ``torch.load(weights_only=True)`` reads; only while samples wait in the pool that are
             objects of other classes, those are in it as they are.
         """
-        states = self._epoch_generator_states
-        return {
-            "version": _STATE_VERSION,
-            "num_steps": self._num_steps,
-            "num_steps_in_epoch": self._num_steps_in_epoch,
-            "num_loaded_in_epoch": self._num_loaded_in_epoch,
-            "is_in_epoch": self._is_in_epoch,
-            "loader_generators": states if self._is_in_epoch else self._generator_states(),
-            "statistics": self.statistics.state_dict(),
-            "pipeline": self._pipeline.state_dict(),
-        }
+        ranks = {"rank": self._ranks.rank, "num_ranks": self._ranks.size}
+        return {"version": _STATE_VERSION} | ranks | self._run.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from a state: the next iteration yields what would have come next.
@@ -231,156 +239,22 @@ class SiftingDataloader:
             state_dict: What :meth:`state_dict` returned, of a loader made alike.
 
         Raises:
-            ValueError: If it is no such dict.
+            ValueError: If it is no such dict, or of another rank or number of ranks.
         """
+        self._check_state(state_dict)
+        self._iteration += 1
+        self._run.load_state_dict(state_dict)
+
+    def _check_state(self, state_dict: Mapping[str, Any]) -> None:
         if state_dict.get("version") != _STATE_VERSION:
             raise ValueError(
                 f"`state_dict` has version {state_dict.get('version')!r}, but must have version "
                 f"{_STATE_VERSION}. Give what SiftingDataloader.state_dict() returned."
             )
-        self._iteration += 1
-        self._num_steps = state_dict["num_steps"]
-        self._num_steps_in_epoch = state_dict["num_steps_in_epoch"]
-        self._num_loaded_in_epoch = state_dict["num_loaded_in_epoch"]
-        self._is_in_epoch = self._is_resuming = state_dict["is_in_epoch"]
-        self._epoch_generator_states = [state.cpu() for state in state_dict["loader_generators"]]
-        self.statistics.load_state_dict(state_dict["statistics"])
-        self._pipeline.load_state_dict(state_dict["pipeline"])
-        for generator, state in zip(self._generators(), self._epoch_generator_states, strict=True):
-            generator.set_state(state)
-
-    @property
-    def _drops_last(self) -> bool:
-        sources = (self._orig_dataloader, getattr(self._orig_dataloader, "batch_sampler", None))
-        return any(bool(getattr(source, "drop_last", False)) for source in sources)
-
-    @property
-    def _is_delayed(self) -> bool:
-        num_steps = self._num_steps_in_epoch if self._is_delay_repeated else self._num_steps
-        return num_steps < self._delay
-
-    def _run_epoch(self) -> Iterator[Any]:
-        batches = self._resume_epoch() if self._is_resuming else self._begin_epoch()
-        asked = time.perf_counter()
-        while (batch := self._load(batches)) is not _END:
-            if self._is_delayed:
-                yield self._pass_through(batch)
-                asked = time.perf_counter()
-                continue
-            self._pipeline.sift(batch)
-            while self._pipeline.is_ready:
-                yield self._take(asked)
-                asked = time.perf_counter()
-        if self._pipeline.pool.num_samples and not self._drops_last:
-            yield self._take(asked)
-        self._end_epoch()
-
-    def _begin_epoch(self) -> Iterator[Any]:
-        if self._is_in_epoch:
-            self._end_epoch()
-        self._is_in_epoch = True
-        self._num_loaded_in_epoch = self._num_steps_in_epoch = 0
-        self._epoch_generator_states = self._generator_states()
-        self.statistics.begin_epoch()
-        batches: Iterator[Any] = iter(self._orig_dataloader)
-        return batches
-
-    def _resume_epoch(self) -> Iterator[Any]:
-        self._is_resuming = False
-        batches: Iterator[Any] = iter(self._orig_dataloader)
-        for num_skipped in range(self._num_loaded_in_epoch):
-            if next(batches, _END) is _END:
-                raise RuntimeError(
-                    f"The wrapped loader ended after {num_skipped} batches, but the loaded state "
-                    f"was saved after {self._num_loaded_in_epoch}. Wrap the same loader."
-                )
-        return batches
-
-    def _end_epoch(self) -> None:
-        self.statistics.record(samples_dropped_last=self._pipeline.pool.num_samples)
-        self._pipeline.pool.clear()
-        self._is_in_epoch = False
-
-    def _load(self, batches: Iterator[Any]) -> Any:
-        started = time.perf_counter()
-        batch = next(batches, _END)
-        self.statistics.record_seconds("load", time.perf_counter() - started)
-        if batch is not _END:
-            self._num_loaded_in_epoch += 1
-            self.statistics.record(num_batches_loaded=1)
-        return batch
-
-    def _pass_through(self, batch: Any) -> Any:
-        num_samples = self._pipeline.count_samples(batch)
-        self.statistics.record(samples_seen=num_samples, samples_kept=num_samples)
-        self._count_step(num_samples)
-        return batch
-
-    def _take(self, asked: float) -> Any:
-        batch, num_samples = self._pipeline.take(asked)
-        self._count_step(num_samples)
-        return batch
-
-    def _count_step(self, num_samples: int) -> None:
-        self._num_steps += 1
-        self._num_steps_in_epoch += 1
-        self.statistics.record(num_batches=1, samples_yielded=num_samples)
-
-    def _generators(self) -> list[torch.Generator]:
-        loader = self._orig_dataloader
-        sources = (loader, getattr(loader, "sampler", None))
-        found = [getattr(source, "generator", None) for source in sources]
-        generators = [generator for generator in found if isinstance(generator, torch.Generator)]
-        return list(dict.fromkeys(generators))
-
-    def _generator_states(self) -> list[torch.Tensor]:
-        return [generator.get_state() for generator in self._generators()]
-
-
-def _refuse_distributed() -> None:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return
-    world_size = torch.distributed.get_world_size()
-    if world_size > 1:
-        raise RuntimeError(
-            f"SiftingDataloader runs in a process group of {world_size} processes, which is not "
-            "supported in this version: ranks that keep differently many samples would wait for "
-            "each other forever. Train in one process, or iterate over the wrapped loader."
-        )
-
-
-def _check_loader(orig_dataloader: object) -> object:
-    if not isinstance(orig_dataloader, Iterable) or isinstance(orig_dataloader, Generator):
-        raise TypeError(
-            f"`orig_dataloader` is a {type(orig_dataloader).__name__}, but must be iterable once "
-            "per epoch, such as a torch.utils.data.DataLoader."
-        )
-    return orig_dataloader
-
-
-def _check_model(model: object) -> torch.nn.Module:
-    if not isinstance(model, torch.nn.Module):
-        raise TypeError(
-            f"`model` is {model!r}, but must be the torch.nn.Module that is being trained."
-        )
-    return model
-
-
-def _check_transforms(batch_transforms: Any) -> Any:
-    for method in ("transform", "reverse_transform"):
-        is_missing = not callable(getattr(batch_transforms, method, None))
-        if batch_transforms is not None and (isinstance(batch_transforms, type) or is_missing):
-            raise TypeError(
-                f"`batch_transforms` is {batch_transforms!r}, but must be an instance with the "
-                "methods `transform` and `reverse_transform`: see SiftingBatchTransform."
+        saved = (state_dict["rank"], state_dict["num_ranks"])
+        if saved != (self._ranks.rank, self._ranks.size):
+            raise ValueError(
+                f"`state_dict` is of rank {saved[0]} of {saved[1]}, but this is rank "
+                f"{self._ranks.rank} of {self._ranks.size}. Save and load one state per rank, and "
+                "continue with as many ranks; or begin with a new SiftingDataloader."
             )
-    return batch_transforms
-
-
-def _read_batch_size(orig_dataloader: object) -> int | None:
-    batch_sampler = getattr(orig_dataloader, "batch_sampler", None)
-    for source in (orig_dataloader, batch_sampler):
-        batch_size = getattr(source, "batch_size", None)
-        if isinstance(batch_size, int):
-            return batch_size
-    return None

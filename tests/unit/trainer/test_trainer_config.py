@@ -49,7 +49,11 @@ def write(root: Path, name: str, value: Any) -> None:
     [
         ("hyperparameters", [], "holds no JSON object"),
         ("hyperparameters", {"epochs": 3}, "has 3 for 'epochs', but every .* must be a string"),
-        ("resourceconfig", {"hosts": ["algo-1", "algo-2"]}, "has 2 instances.*InstanceCount to 1"),
+        (
+            "resourceconfig",
+            {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]},
+            "has 2 instances.*InstanceCount to 1",
+        ),
         ("inputdataconfig", {"train_lst": {}}, "has a channel 'train_lst', but .* reads only"),
         ("inputdataconfig", {"train": {"TrainingInputMode": "Pipe"}}, "'Pipe', but must have"),
         (

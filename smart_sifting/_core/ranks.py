@@ -1,0 +1,195 @@
+"""The processes that train one model together, and how they agree on every next batch.
+
+Each rank keeps another number of samples, yet DDP needs as many steps of one as of the others.
+Before a batch is yielded the ranks therefore ask each other whether all have one: a single
+all-reduce of a few integers, on the CPU, outside of scoring.
+
+Source: what happens without, "Distributed Training with Uneven Inputs",
+https://docs.pytorch.org/tutorials/advanced/generic_join.html
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import distributed
+
+_GLOO_GROUPS: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What the ranks found out from each other.
+
+    Attributes:
+        is_ready: Whether every rank has a batch to yield.
+        is_first_batch_shared: Whether all ranks got the same first batch.
+        others_losses: What the other ranks scored since the agreement before, in the order of
+            the ranks, shape ``(N,)``, float32, on the CPU; empty unless the history is shared.
+    """
+
+    is_ready: bool
+    is_first_batch_shared: bool
+    others_losses: torch.Tensor
+
+
+class Ranks:
+    """The members of a process group; one member where no group was initialised.
+
+    Args:
+        process_group: The group; the default group if None. It is looked up when it is needed,
+            since a script may build its loader first.
+        shares_losses: Whether the ranks tell each other the losses that they scored.
+
+    Example:
+        >>> ranks = Ranks(None, shares_losses=False)
+        >>> ranks.size, ranks.rank
+        (1, 0)
+        >>> ranks.agree(is_ready=True, epoch=0, step=0, losses=None, fingerprint=None).is_ready
+        True
+    """
+
+    def __init__(self, process_group: Any, *, shares_losses: bool) -> None:
+        self._process_group = process_group
+        self.shares_losses = shares_losses
+
+    @property
+    def size(self) -> int:
+        """How many ranks there are, ``>= 1``.
+
+        Raises:
+            ValueError: If this process is no member of the group.
+        """
+        size = distributed.get_world_size(self._process_group) if _is_initialized() else 1
+        if size < 1:
+            raise ValueError(
+                "`process_group` does not contain this process. Give every process the group of "
+                "the ranks that train the same model as it does."
+            )
+        return size
+
+    @property
+    def rank(self) -> int:
+        """Which of them this process is, from 0."""
+        return distributed.get_rank(self._process_group) if _is_initialized() else 0
+
+    def agree(
+        self,
+        *,
+        is_ready: bool,
+        epoch: int,
+        step: int,
+        losses: torch.Tensor | None,
+        fingerprint: int | None,
+    ) -> Agreement:
+        """Find out whether every rank has a batch; all ranks must ask, each once per batch.
+
+        Args:
+            is_ready: Whether this rank has one.
+            epoch: Which epoch it is in, ``>= 0``.
+            step: How many batches it has yielded, ``>= 0``.
+            losses: The losses that it scored since it asked before, shape ``(N,)``, float32, on
+                the CPU; None is none.
+            fingerprint: A number that tells first batches apart, ``>= 0``; None if there is
+                none, or it was told before.
+
+        Returns:
+            The same on all ranks, but for the losses.
+
+        Raises:
+            RuntimeError: If another rank has ended, does not answer within the process group's
+                timeout, or iterates over another epoch or with other settings.
+        """
+        losses = torch.empty(0) if losses is None else losses
+        if self.size == 1:
+            return Agreement(is_ready, is_first_batch_shared=False, others_losses=torch.empty(0))
+        told = {
+            "epoch": epoch,
+            "step": step,
+            "share_history": int(self.shares_losses),
+            "fingerprint": -1 if fingerprint is None else fingerprint,
+            "num_losses": losses.numel(),
+        }
+        numbers = [value for number in told.values() for value in (number, -number)]
+        vector = torch.tensor([int(is_ready), *numbers], dtype=torch.int64)
+        self._reduce_to_minimum(vector, step)
+        minimums = dict(zip(told, vector[1::2].tolist(), strict=True))
+        maximums = dict(zip(told, (-vector[2::2]).tolist(), strict=True))
+        for name in ("share_history", "epoch", "step"):
+            if minimums[name] != maximums[name]:
+                self._raise_out_of_step(name, told[name], minimums[name], maximums[name])
+        has_fingerprint = minimums["fingerprint"] >= 0
+        return Agreement(
+            is_ready=bool(vector[0]),
+            is_first_batch_shared=has_fingerprint
+            and minimums["fingerprint"] == maximums["fingerprint"],
+            others_losses=self._exchange(losses, maximums["num_losses"], step),
+        )
+
+    def _reduce_to_minimum(self, vector: torch.Tensor, step: int) -> None:
+        try:
+            group = _cpu_group(self._process_group)
+            distributed.all_reduce(vector, op=distributed.ReduceOp.MIN, group=group)
+        except RuntimeError as error:
+            raise self._lost(step, error) from error
+
+    def _exchange(self, losses: torch.Tensor, max_losses: int, step: int) -> torch.Tensor:
+        if not self.shares_losses or not max_losses:
+            return torch.empty(0)
+        padded = torch.full((max_losses,), torch.nan)
+        padded[: losses.numel()] = losses
+        gathered = [torch.empty_like(padded) for _ in range(self.size)]
+        try:
+            distributed.all_gather(gathered, padded, group=_cpu_group(self._process_group))
+        except RuntimeError as error:
+            raise self._lost(step, error) from error
+        others = torch.cat([part for rank, part in enumerate(gathered) if rank != self.rank])
+        return others[others.isfinite()]
+
+    def _lost(self, step: int, error: Exception) -> RuntimeError:
+        reason = " ".join(str(error).split())
+        return RuntimeError(
+            f"Rank {self.rank} of {self.size} asked the other ranks for batch {step} and got no "
+            "answer: one of them has ended, or did not ask for its next batch within the process "
+            f"group's timeout. Look into the log of the rank that ended first. ({reason})"
+        )
+
+    def _raise_out_of_step(self, name: str, own: int, minimum: int, maximum: int) -> None:
+        raise RuntimeError(
+            f"Rank {self.rank} of {self.size} has {name}={own}, but over all ranks it goes from "
+            f"{minimum} to {maximum}. Build the SiftingDataloader with the same arguments on "
+            "every rank, iterate over it on every rank, and leave an epoch early on all ranks "
+            "after the same batch."
+        )
+
+
+def _is_initialized() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _cpu_group(process_group: Any) -> Any:
+    """Return a group of the same ranks that reduces CPU tensors: the group itself if it can.
+
+    A group of NCCL alone cannot; then a gloo group is made once, with the same timeout.
+    """
+    parent = distributed.group.WORLD if process_group is None else process_group
+    if "cpu:" in distributed.get_backend_config(parent):
+        return parent
+    if parent not in _GLOO_GROUPS:
+        _GLOO_GROUPS[parent] = distributed.new_group(
+            ranks=distributed.get_process_group_ranks(parent),
+            timeout=_timeout(parent),
+            backend="gloo",
+            use_local_synchronization=process_group is not None,
+        )
+    return _GLOO_GROUPS[parent]
+
+
+def _timeout(process_group: Any) -> Any:
+    """Return the group's timeout as far as it tells, else None for the default."""
+    device = torch.device(distributed.get_backend_config(process_group).partition(":")[0])
+    backend = process_group._get_backend(device)
+    return getattr(getattr(backend, "options", None), "_timeout", None)

@@ -1,0 +1,215 @@
+"""Several real processes sift, each its own shard, and train one model."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import pytest
+
+from tests.supports.rank_programs import BATCH_SIZE
+from tests.supports.ranks import run_ranks
+
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "unused parameters": {"find_unused_parameters": True},
+    "one slow rank": {"slow_rank": 1},
+    "one rank with fewer samples": {"num_samples": {"0": 34}, "num_epochs": 6},
+    "one rank with a partial last batch": {"num_samples": {"1": 49}},
+    "nearly all sifted out": {"config": {"beta": 30.0, "delay": 0}, "num_epochs": 14},
+    "nothing sifted out": {"config": {"beta": 1e-9, "delay": 0}},
+    "a delay in every epoch": {
+        "config": {"delay": 4, "repeat": True},
+        "num_samples": {"0": 34},
+        "num_epochs": 4,
+    },
+    "a delay longer than training": {"config": {"delay": 1000}, "num_samples": {"0": 34}},
+    "shared history": {"share_history": True},
+    "a group without CPU backend": {"without_cpu_backend": True},
+    "one rank without data": {"num_samples": {"0": 1}, "config": {"beta": 100.0, "delay": 0}},
+}
+SIZES = (2, 4)
+
+
+@lru_cache
+def run(size: int) -> list[dict[str, Any]]:
+    ends = run_ranks("train_scenarios", size, SCENARIOS)
+    for end in ends:
+        assert end.code == 0, end.output
+    return [end.result for end in ends]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("size", SIZES)
+class TestEveryScenario:
+    def test_every_rank_yields_the_same_number_of_batches(self, size: int, scenario: str) -> None:
+        results = [rank[scenario] for rank in run(size)]
+        counts = [[len(batches) for batches in result["epochs"]] for result in results]
+        assert len(counts) == size
+        assert all(count == counts[0] for count in counts)
+        assert (sum(counts[0]) > 0) == (scenario != "one rank without data")
+
+    def test_every_sample_is_yielded_sifted_out_or_carried_over(
+        self, size: int, scenario: str
+    ) -> None:
+        for rank, results in enumerate(run(size)):
+            result = results[scenario]
+            counts = result["statistics"]
+            yielded = [i for epoch in result["epochs"] for batch in epoch for i in batch]
+            shard = [1000 * rank + i for i in range(result["num_samples"])]
+            if scenario != "a delay in every epoch":  # there, what was carried over comes later
+                assert is_in_order(yielded, shard * len(result["epochs"]))
+            assert all(yielded.count(i) <= len(result["epochs"]) for i in shard)
+            assert set(yielded) <= set(shard)
+            assert counts["samples_yielded"] == len(yielded)
+            assert counts["samples_dropped_last"] == 0
+            accounted = len(yielded) + counts["samples_sifted_out"] + result["num_waiting"]
+            assert counts["samples_seen"] == accounted
+            assert 0 <= result["num_waiting"] < 5 * BATCH_SIZE + BATCH_SIZE
+            num_batches = len(result["epochs"]) * math.ceil(len(shard) / BATCH_SIZE)
+            assert counts["num_batches_loaded"] + counts["batches_unread"] == num_batches
+
+    def test_sifted_batches_are_full(self, size: int, scenario: str) -> None:
+        config = {"delay": 3, "repeat": False} | SCENARIOS[scenario].get("config", {})
+        for results in run(size):
+            num_steps = 0
+            for epoch in results[scenario]["epochs"]:
+                num_steps = 0 if config["repeat"] else num_steps
+                num_delayed = max(0, config["delay"] - num_steps)
+                assert all(len(batch) == BATCH_SIZE for batch in epoch[num_delayed:])
+                num_steps += len(epoch)
+
+    def test_the_model_stays_one_model_and_moves(self, size: int, scenario: str) -> None:
+        weights = [rank[scenario]["weights"] for rank in run(size)]
+        assert all(weights[0] == pytest.approx(other, abs=1e-6) for other in weights)
+        if scenario != "one rank without data":
+            untrained = run(size)[0]["one rank without data"]["weights"]
+            assert weights[0] != pytest.approx(untrained, abs=1e-3)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_ranks_keep_different_samples_and_score_differently_often(size: int) -> None:
+    results = [rank["one rank with fewer samples"] for rank in run(size)]
+    scored = [result["statistics"]["samples_scored"] for result in results]
+    assert scored[0] < min(scored[1:])
+    kept = [{i % 1000 for batch in result["epochs"][1] for i in batch} for result in results]
+    assert all(other != kept[0] for other in kept[1:])
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_equal_shards_are_read_to_the_end_but_for_what_chance_makes_uneven(size: int) -> None:
+    for results in run(size):
+        counts = results["nothing sifted out"]["statistics"]
+        assert counts["batches_unread"] == 0
+        assert counts["samples_yielded"] == 3 * 50 - 150 % BATCH_SIZE
+        assert results["plain"]["statistics"]["batches_unread"] <= 3 * 13 * 0.1
+    by_unread = [rank["one rank with fewer samples"]["statistics"] for rank in run(size)]
+    assert by_unread[0]["batches_unread"] == 0
+    assert max(counts["batches_unread"] for counts in by_unread) > 6
+
+
+def test_a_slow_rank_changes_nothing_but_the_time() -> None:
+    for results in run(2):
+        assert results["one slow rank"]["epochs"] == results["plain"]["epochs"]
+        assert results["one slow rank"]["weights"] == results["plain"]["weights"]
+
+
+def test_a_group_without_cpu_backend_changes_nothing() -> None:
+    for results in run(2):
+        assert results["a group without CPU backend"]["epochs"] == results["plain"]["epochs"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_shared_history_holds_the_losses_of_all_ranks(size: int) -> None:
+    for scenario, least_from_others in (("plain", 0), ("shared history", 8)):
+        scored = [set(rank[scenario]["losses"]) for rank in run(size)]
+        for rank, results in enumerate(run(size)):
+            history = results[scenario]["history"]
+            num_others = sum(loss not in scored[rank] for loss in history)
+            assert len(history) == 40
+            assert set(history) <= set().union(*scored)
+            assert num_others >= least_from_others
+            assert (num_others == 0) == (scenario == "plain")
+
+
+def test_waiting_for_a_slow_rank_is_timed() -> None:
+    fast, slow = (rank["one slow rank"]["statistics"]["seconds"] for rank in run(2))
+    assert fast["agree"] > slow["agree"]
+    assert slow["calculate_relevance_values"] > fast["calculate_relevance_values"]
+
+
+def is_in_order(ids: list[int], all_ids: list[int]) -> bool:
+    """Return whether ``ids`` is ``all_ids`` with some left out."""
+    rest = iter(all_ids)
+    return all(i in rest for i in ids)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"delay": 0, "repeat": False, "share_history": False},
+        {"delay": 3, "repeat": True, "share_history": True},
+    ],
+    ids=["own history", "shared history and repeated delay"],
+)
+def test_resumed_at_any_batch_equals_uninterrupted_on_every_rank(options: Any) -> None:
+    for end in run_ranks("resume_everywhere", 2, options):
+        assert end.code == 0, end.output
+        whole = end.result["whole"]
+        assert len(whole) > 9
+        assert len(end.result["rests"]) == len(whole) + 4
+        for num_done, rest in zip(end.result["num_done"], end.result["rests"], strict=True):
+            assert rest == whole[num_done:]
+
+
+def test_a_killed_rank_ends_the_others_with_an_error() -> None:
+    *others, killed = run_ranks("lose_a_rank", 4, {"signal": "SIGKILL"})
+    assert killed.code == -9
+    for rank, end in enumerate(others):
+        assert end.code == 1
+        assert f"Rank {rank} of 4 asked the other ranks for batch" in end.output
+        assert "one of them has ended" in end.output
+
+
+def test_a_rank_that_hangs_ends_the_others_within_the_timeout() -> None:
+    (other, hanging) = run_ranks(
+        "lose_a_rank", 2, {"signal": "SIGSTOP"}, timeout_s=5.0, never_ending=(1,)
+    )
+    assert hanging.code == -9
+    assert other.code == 1
+    assert "Rank 0 of 2 asked the other ranks for batch 4" in other.output
+    assert "within the process group's timeout" in other.output
+
+
+def test_ranks_that_go_different_ways_are_told_instead_of_hanging() -> None:
+    for rank, end in enumerate(run_ranks("leave_early_on_one_rank", 2)):
+        assert end.code == 0, end.output
+        assert f"Rank {rank} of 2 has epoch={rank}, but over all ranks" in end.result
+    for rank, end in enumerate(run_ranks("share_on_one_rank", 2)):
+        assert end.code == 0, end.output
+        assert f"Rank {rank} of 2 has share_history={1 - rank}, but" in end.result
+
+
+@pytest.mark.parametrize("is_sharded", [False, True])
+def test_data_that_is_not_sharded_is_warned_of_once(is_sharded: bool) -> None:
+    first, second = run_ranks("train_on_shared_data", 2, {"is_sharded": is_sharded})
+    assert first.code == second.code == 0
+    assert first.result == second.result > 0
+    assert first.output.count("is not sharded") == (0 if is_sharded else 1)
+    assert ("DistributedSampler" in first.output) == (not is_sharded)
+    assert "is not sharded" not in second.output
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_scoring_calls_no_collective(is_compiled: bool) -> None:
+    for end in run_ranks("profile_scoring", 2, {"is_compiled": is_compiled}):
+        assert end.code == 0, end.output
+        assert end.result["training"]
+        assert end.result["scoring"] == []
+
+
+def test_a_model_of_which_each_rank_holds_a_part_is_refused() -> None:
+    for end in run_ranks("score_a_sharded_model", 2):
+        assert end.code == 0, end.output
+        assert "`model` is sharded over the ranks" in end.result
