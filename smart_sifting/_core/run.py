@@ -230,7 +230,7 @@ class SiftingRun:
                 num_yielded=num_samples,
             )
             verdict = self._watch.find_loss()
-            if verdict is not None:
+            if verdict is not None and self._ranks.rank == 0:
                 log_lines.warn_about_cost(verdict)
 
     def _read_on(self) -> None:

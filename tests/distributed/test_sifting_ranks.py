@@ -149,15 +149,17 @@ def is_in_order(ids: list[int], all_ids: list[int]) -> bool:
     "options",
     [
         {"delay": 0, "repeat": False, "share_history": False},
+        {"delay": 0, "repeat": False, "share_history": True},
         {"delay": 3, "repeat": True, "share_history": True},
+        {"delay": 20, "repeat": False, "share_history": False},
     ],
-    ids=["own history", "shared history and repeated delay"],
+    ids=["own history", "shared history", "repeated delay", "delay over two epochs"],
 )
 def test_resumed_at_any_batch_equals_uninterrupted_on_every_rank(options: Any) -> None:
     for end in run_ranks("resume_everywhere", 2, options):
         assert end.code == 0, end.output
         whole = end.result["whole"]
-        assert len(whole) > 9
+        assert len(whole) > 6
         assert len(end.result["rests"]) == len(whole) + 4
         for num_done, rest in zip(end.result["num_done"], end.result["rests"], strict=True):
             assert rest == whole[num_done:]
@@ -195,7 +197,8 @@ def test_ranks_that_go_different_ways_are_told_instead_of_hanging() -> None:
 def test_data_that_is_not_sharded_is_warned_of_once(is_sharded: bool) -> None:
     first, second = run_ranks("train_on_shared_data", 2, {"is_sharded": is_sharded})
     assert first.code == second.code == 0
-    assert first.result == second.result > 0
+    assert len(first.result) == len(second.result) > 0
+    assert first.result != second.result
     assert first.output.count("is not sharded") == (0 if is_sharded else 1)
     assert ("DistributedSampler" in first.output) == (not is_sharded)
     assert "is not sharded" not in second.output

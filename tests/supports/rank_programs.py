@@ -118,7 +118,7 @@ def resume_everywhere(rank: int, size: int, options: dict[str, Any]) -> dict[str
     def make_loader() -> SiftingDataloader:
         num_samples = 30 + 9 * rank
         return SiftingDataloader(
-            make_config(history=16, delay=options["delay"], repeat=options["repeat"]),
+            make_config(history=64, delay=options["delay"], repeat=options["repeat"]),
             DataLoader(make_shard(rank, num_samples), batch_size=BATCH_SIZE),
             loss_impl=CrossEntropy(),
             model=model,
@@ -179,10 +179,11 @@ def share_on_one_rank(rank: int, size: int, options: dict[str, Any]) -> str:
     return ""
 
 
-def train_on_shared_data(rank: int, size: int, options: dict[str, Any]) -> int:
-    """Iterate over the same data on every rank, or over shards; return the number of batches."""
+def train_on_shared_data(rank: int, size: int, options: dict[str, Any]) -> list[list[int]]:
+    """Iterate over the same data on every rank, or over shards; return the batches."""
+    torch.manual_seed(5)
     loader = make_plain_loader(rank if options["is_sharded"] else 0, Network())
-    return sum(1 for _ in range(2) for _ in loader)
+    return [batch[2].tolist() for _ in range(2) for batch in loader]
 
 
 def make_plain_loader(shard: int, model: nn.Module, **arguments: Any) -> SiftingDataloader:
