@@ -8,6 +8,8 @@ before.
 from __future__ import annotations
 
 from smart_sifting._core.statistics import EpochStatistics, SiftingStatistics
+from smart_sifting._pilot.measurement import pilot
+from smart_sifting._pilot.report import PilotReport
 from smart_sifting.data_model.data_model_interface import SiftingBatch, SiftingBatchTransform
 from smart_sifting.data_model.list_batch import ListBatch
 from smart_sifting.data_model.tensor_batch import TensorBatch
@@ -30,6 +32,7 @@ __all__ = [
     "Loss",
     "LossConfig",
     "LossImplementationNotProvidedException",
+    "PilotReport",
     "RelativeProbabilisticSiftConfig",
     "SiftConfigValidationException",
     "SiftingBaseConfig",
@@ -39,4 +42,5 @@ __all__ = [
     "SiftingStatistics",
     "TensorBatch",
     "UnsupportedDataFormatException",
+    "pilot",
 ]

@@ -51,7 +51,7 @@ def add_command(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     session = LocalSession(options.local or None)
-    given = _count_training_images(Path(options.train)) | read_hyperparameters(options)
+    given = count_training_images(Path(options.train)) | read_hyperparameters(options)
     estimator = AlgorithmEstimator(
         ALGORITHM_NAME,
         instance_type=options.instance_type,
@@ -74,8 +74,12 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _count_training_images(folder: Path) -> dict[str, str]:
-    """Return the counts that the algorithm requires, as far as the folder tells them."""
+def count_training_images(folder: Path) -> dict[str, str]:
+    """Return the counts that the algorithm requires, as far as a folder of images tells them.
+
+    Args:
+        folder: With one folder a class; anything else gives no counts.
+    """
     if not folder.is_dir():
         return {}
     classes = [entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."]

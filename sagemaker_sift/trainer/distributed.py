@@ -54,7 +54,7 @@ class Cluster:
         hosts = tuple(sorted(values.get("hosts", [])))
         if not hosts:
             return cls()
-        current_host = values.get("current_host")
+        current_host = str(values.get("current_host"))
         if current_host not in hosts:
             raise TrainingError(
                 f"resourceconfig.json names the current host {current_host!r}, which is not among "

@@ -14,7 +14,9 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
+from torch import nn
 
+from sagemaker_sift.contract.hyperparameters import Hyperparameters
 from sagemaker_sift.contract.metrics import VALIDATION_ACCURACY
 from sagemaker_sift.contract.sifting_report import SIFTING_REPORT_NAME
 from sagemaker_sift.trainer.artifacts import ModelFolder, SavedEpoch, read_versions
@@ -71,6 +73,32 @@ def run_job(
     job.finish()
 
 
+def build_network(
+    hyperparameters: Hyperparameters, *, device: torch.device
+) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Return a job's network, with its first weights, and its optimizer.
+
+    Args:
+        hyperparameters: Of the job.
+        device: Where the network goes.
+    """
+    hp = hyperparameters
+    network = build_model(
+        hp.num_layers,
+        hp.image_shape,
+        hp.num_classes,
+        generator=build_generator(hp.seed, "weights"),
+    )
+    model: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = build_optimizer(
+        model,
+        learning_rate=hp.learning_rate,
+        momentum=hp.momentum,
+        weight_decay=hp.weight_decay,
+    )
+    return model, optimizer
+
+
 class TrainingJob:
     """The state of a job: network, optimizer, schedule, sifting, and how far it is."""
 
@@ -90,19 +118,7 @@ class TrainingJob:
         self._device = device
         self._stop = stop
         self._clock = clock
-        network = build_model(
-            hp.num_layers,
-            hp.image_shape,
-            hp.num_classes,
-            generator=build_generator(hp.seed, "weights"),
-        )
-        self._model = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._optimizer = build_optimizer(
-            self._model,
-            learning_rate=hp.learning_rate,
-            momentum=hp.momentum,
-            weight_decay=hp.weight_decay,
-        )
+        self._model, self._optimizer = build_network(hp, device=device)
         self._early_stopping = EarlyStopping(
             min_epochs=hp.early_stopping_min_epochs,
             patience=hp.early_stopping_patience,

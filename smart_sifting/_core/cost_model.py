@@ -207,9 +207,9 @@ def round_up(value: float) -> float:
     if value < 0.01:
         return 0.01
     digits = 1 - math.floor(math.log10(value))
-    shown = round((math.floor(value * 10.0**digits) + 1) / 10.0**digits, max(digits, 0))
+    shown = round(value, digits)
     while shown <= value:
-        shown = round(shown + 10.0**-digits, max(digits, 0))
+        shown = round(shown + 10.0**-digits, digits)
     return shown
 
 

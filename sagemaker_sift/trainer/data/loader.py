@@ -151,6 +151,11 @@ class ImageLoader:
             generator=torch.Generator().manual_seed(0),
         )
 
+    @property
+    def num_workers(self) -> int:
+        """How many processes decode; 0 if the training process does it itself."""
+        return self._batches.num_workers
+
     def set_epoch(self, epoch: int) -> None:
         """Let the next iteration be that of ``epoch``, counted from 0."""
         if isinstance(self._sampler, ShuffledBatches):

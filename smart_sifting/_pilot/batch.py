@@ -1,0 +1,169 @@
+"""One batch of a pilot: sifted as a SiftingDataloader would, and trained on whole.
+
+Shape suffixes in this file: B = samples in the batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from smart_sifting._core.accumulator import Accumulator
+from smart_sifting._core.formats import BatchFormats, raise_wrong_number
+from smart_sifting._core.layouts import FormattedBatch
+from smart_sifting._core.scoring import LossImplementation, find_inner_model, score_batch
+from smart_sifting._core.selection import Selector
+from smart_sifting._pilot.stopwatch import Stopwatch
+from smart_sifting.data_model.data_model_interface import SiftingBatch, SiftingBatchTransform
+from smart_sifting.exceptions import UnsupportedDataFormatException
+
+_BETA = 1.0  # keeps one half; what selection and pooling take hardly depends on it
+_HISTORY_LENGTH = 500
+
+
+class BatchPilot:
+    """Sifts and trains batch by batch under a stopwatch.
+
+    Args:
+        model: The model; of a DDP model the inner one is used.
+        loss_impl: Gives the losses.
+        batch_transforms: Turns batches into a SiftingBatch and back, or None.
+        optimizer: Takes a step after each backward, or None.
+        formats: How the loader's batches are indexed.
+        loader_batch_size: The loader's batch size, if it has one.
+        stopwatch: Gets ``transform``, ``score``, ``select``, ``pool``, ``forward``, ``backward``
+            and ``step``.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: torch.nn.Module,
+        loss_impl: LossImplementation,
+        batch_transforms: SiftingBatchTransform | None,
+        optimizer: torch.optim.Optimizer | None,
+        formats: BatchFormats,
+        loader_batch_size: int | None,
+        stopwatch: Stopwatch,
+    ) -> None:
+        self._model = find_inner_model(model)
+        self._is_shared = self._model is not model
+        self._loss_impl = loss_impl
+        self._transforms = batch_transforms
+        self._optimizer = optimizer
+        self._formats = formats
+        self._loader_batch_size = loader_batch_size
+        self._stopwatch = stopwatch
+        self._selector = Selector(beta=_BETA, history_length=_HISTORY_LENGTH, seed=0)
+        self._pool: Accumulator[Any] = Accumulator()
+
+    def sift(self, batch: Any) -> tuple[Any, int]:
+        """Score a batch, select, pool what is kept, and take a batch when the pool is full.
+
+        Args:
+            batch: As loaded.
+
+        Returns:
+            The transformed batch, and how many samples it holds.
+
+        Raises:
+            UnsupportedDataFormatException: If samples cannot be taken from the batch.
+            ValueError: If there is not one loss per sample.
+            TypeError: If the loss is no tensor.
+        """
+        measure = self._stopwatch.measure
+        transformed: Any = batch
+        if self._transforms is not None:
+            with measure("transform"):
+                transformed = self._transforms.transform(batch)
+        with measure("score"):
+            loss_B = score_batch(self._loss_impl, self._model, transformed, batch)
+        num_samples = loss_B.numel()
+        with measure("transform"):
+            poolable = self._to_poolable(transformed, num_samples)
+        with measure("select"):
+            selection = self._selector.select(loss_B)
+        with measure("pool"):
+            kept_idx = selection.kept_idx
+            if kept_idx:
+                is_whole = len(kept_idx) == num_samples
+                self._pool.add(poolable if is_whole else poolable.select(kept_idx))
+            batch_size = max(self._loader_batch_size or 0, num_samples)
+            if self._pool.num_samples >= batch_size:
+                self._give(self._pool.take(batch_size))
+        return transformed, num_samples
+
+    def train(self, transformed: Any, batch: Any) -> None:
+        """Train on the whole batch: forward, backward and, with an optimizer, its step.
+
+        Args:
+            transformed: The transformed batch.
+            batch: As loaded.
+
+        Raises:
+            ValueError: If the losses carry no gradient.
+        """
+        measure = self._stopwatch.measure
+        for parameter in self._model.parameters():
+            parameter.grad = None
+        if self._optimizer is not None:
+            with measure("step"):
+                self._optimizer.zero_grad()
+        torch.clear_autocast_cache()  # scoring left weights there that carry no gradient
+        with measure("forward"):
+            loss = self._loss_impl.loss(self._model, transformed, batch).mean()
+        self._check_gradient(loss)
+        with measure("backward"):
+            self._run_backward(loss)
+        if self._optimizer is not None:
+            with measure("step"):
+                self._optimizer.step()
+        torch.clear_autocast_cache()
+
+    def set_training(self) -> None:
+        """Put the model into train mode; one that is in it stays as it is, frozen layers too."""
+        if not self._model.training:
+            self._model.train()
+
+    def _to_poolable(self, transformed: Any, num_losses: int) -> FormattedBatch | SiftingBatch:
+        if self._transforms is None:
+            layout = self._formats.find_layout(
+                transformed, num_losses=num_losses, loader_batch_size=self._loader_batch_size
+            )
+            return FormattedBatch(transformed, layout, num_losses)
+        if not isinstance(transformed, SiftingBatch):
+            raise UnsupportedDataFormatException(
+                f"`batch_transforms.transform` returned {type(transformed)}, but must return a "
+                "SiftingBatch, such as ListBatch or TensorBatch."
+            )
+        if len(transformed) != num_losses:
+            raise_wrong_number(num_losses, len(transformed))
+        return transformed
+
+    def _give(self, pooled: Any) -> Any:
+        return pooled if self._transforms is None else self._transforms.reverse_transform(pooled)
+
+    def _run_backward(self, loss: torch.Tensor) -> None:
+        """Compute the gradients; of a DDP model without the hooks by which it counts them."""
+        if not self._is_shared:
+            loss.backward()  # type: ignore[no-untyped-call]
+            return
+        parameters = [p for p in self._model.parameters() if p.requires_grad]
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+
+    def _check_gradient(self, loss: torch.Tensor) -> None:
+        if loss.requires_grad:
+            return
+        if not any(parameter.requires_grad for parameter in self._model.parameters()):
+            raise ValueError(
+                "`model` has no parameter that requires a gradient, but training, which the pilot "
+                "measures, needs one. Unfreeze what is to be trained."
+            )
+        raise ValueError(
+            "`loss_impl.loss` gave losses without a gradient, but the pilot trains with them too. "
+            "Compute them without torch.no_grad(), detach() and item(): sifting switches "
+            "gradients off by itself."
+        )
