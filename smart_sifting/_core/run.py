@@ -137,6 +137,10 @@ class SiftingRun:
         self._pipeline.load_state_dict(state["pipeline"])
         self._wrapped.load_state_dict(state["wrapped"], is_in_epoch=self._is_in_epoch)
 
+    def begin_anew(self) -> None:
+        """Begin an epoch next, although the state that was loaded is of one under way."""
+        self._is_resuming = False
+
     @property
     def _delay(self) -> int:
         return self._base_config.sift_delay

@@ -140,7 +140,8 @@ class WrappedLoader:
     def _samplers(self) -> list[Any]:
         nested = getattr(self._batch_sampler, "sampler", None)
         found = [getattr(self.loader, "sampler", None), self._batch_sampler, nested]
-        return [sampler for sampler in found if sampler is not None]
+        # What has set_epoch gives the order of an epoch by its number.
+        return [sampler for sampler in found if not hasattr(sampler, "set_epoch")]
 
     @property
     def _is_shuffled_by_global_state(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from smart_sifting._core.scoring import LossImplementation
 from smart_sifting.data_model.data_model_interface import SiftingBatchTransform
-from smart_sifting.dataloader.sift_dataloader import SiftingDataloader
+from smart_sifting.integrations._trainer_loader import TrainerLoader
 from smart_sifting.loss.abstract_sift_loss_module import check_loss_impl
 from smart_sifting.sift_config.sift_configs import (
     RelativeProbabilisticSiftConfig,
@@ -20,12 +20,13 @@ from smart_sifting.sift_config.sift_configs import (
 
 __all__ = ["enable_sifting"]
 
-
-class _EndlessSiftingDataloader(SiftingDataloader):
-    """A loader without a length, so that the Trainer goes on until ``max_steps``."""
-
-    def __len__(self) -> int:
-        raise TypeError("With `max_steps` the number of sifted batches per epoch is not known.")
+_NEEDED = (
+    "_init_training_state",
+    "callback_handler",
+    "create_scheduler",
+    "get_train_dataloader",
+    "set_initial_training_values",
+)
 
 
 def enable_sifting(
@@ -41,16 +42,35 @@ def enable_sifting(
 ) -> None:
     """Let a Hugging Face Trainer sift its training data; changes the trainer in place.
 
-    With ``args.max_steps`` set, training lasts that many steps, over as many epochs as they need.
-    Otherwise it lasts ``args.num_train_epochs`` epochs; their number of steps is known only
-    afterwards, and the learning-rate schedule is sized for unsifted epochs, as an upper bound.
+    With ``args.max_steps`` set, training lasts that many steps, over as many epochs as they need,
+    and the learning-rate schedule is as the Trainer makes it. Otherwise training lasts
+    ``args.num_train_epochs`` epochs. Their number of steps is known only afterwards: the schedule
+    is sized for the expected number (:meth:`SiftingDataloader.expected_len`, by
+    ``args.gradient_accumulation_steps``), a warm-up ratio with it. Every epoch begins in the
+    schedule where it was expected to begin; in an epoch of more steps than expected it waits for
+    the next one, and so it does beyond its end. A scheduler given to the Trainer is left alone.
+
+    An epoch ends when its data ends: what is accumulated by then is applied, evaluation and
+    saving by epoch happen once, and ``state.epoch`` is the share of the data that is done.
+    ``state.max_steps``, which the progress bar shows and by which fractional ``logging_steps``,
+    ``eval_steps`` and ``save_steps`` are reckoned, stays the number of an unsifted training: an
+    upper bound. With ``args.max_steps``, ``state.num_train_epochs`` is an estimate.
+
+    Every checkpoint holds the sifting state too (``sifting_state_<rank>.pt``), unless
+    ``args.save_only_model``. ``train(resume_from_checkpoint=...)`` continues from there, within an
+    epoch by reading again, unscored, what was consumed; ``args.ignore_data_skip`` changes
+    nothing. The continued training is the uninterrupted one to the bit, dropout included, if
+    reading the data draws nothing from the global random states. A checkpoint without the file
+    is continued with an empty history, after a warning. With ``args.push_to_hub`` a checkpoint is
+    pushed before that file is written.
 
     After training has begun, the loader is ``trainer.callback_handler.train_dataloader``; its
-    ``statistics`` tell what was sifted out.
+    ``statistics`` tell what was sifted out. Scoring calls ``trainer.model``, thus in the
+    precision of training (``bf16``, ``fp16``), but not compiled. Methods of this one trainer are
+    replaced for all this; of the Trainer's class nothing is.
 
     Args:
-        trainer: A ``transformers.Trainer``, or anything with its ``get_train_dataloader()``,
-            ``model`` and ``args``.
+        trainer: A ``transformers.Trainer`` of version 5.
         sift_config: How to sift: a RelativeProbabilisticSiftConfig, or a dict with its keys.
         loss: An object whose ``loss(model, transformed_batch, original_batch)`` gives one loss per
             sample.
@@ -65,19 +85,26 @@ def enable_sifting(
     Raises:
         SiftConfigValidationException: If ``sift_config`` is not valid.
         LossImplementationNotProvidedException: If ``loss`` cannot give losses.
-        ValueError: If ``set_epochs`` is not positive.
+        ValueError: If ``set_epochs`` is not positive, or the trainer sifts already.
+        TypeError: If ``trainer`` is no Trainer that can be changed.
     """
     read_sift_config(sift_config)
     check_loss_impl(loss, argument="loss")
-    _set_epochs(trainer.args, set_epochs)
-    get_unsifted_dataloader = trainer.get_train_dataloader
+    _check_trainer(trainer)
+    # Loads transformers, which the script has if it has a Trainer.
+    from smart_sifting.integrations._trainer_session import (  # noqa: PLC0415
+        TrainerSession,
+        is_sifting,
+    )
 
-    def get_train_dataloader() -> SiftingDataloader:
-        has_max_steps = trainer.args.max_steps > 0
-        loader_class = _EndlessSiftingDataloader if has_max_steps else SiftingDataloader
-        return loader_class(
+    if is_sifting(trainer):
+        raise ValueError("`trainer` sifts already. Make a new Trainer for other settings.")
+    _set_epochs(trainer.args, set_epochs)
+
+    def build_loader(orig_dataloader: Any) -> TrainerLoader:
+        return TrainerLoader(
             sift_config=sift_config,
-            orig_dataloader=get_unsifted_dataloader(),
+            orig_dataloader=orig_dataloader,
             batch_transforms=batch_transforms,
             loss_impl=loss,
             model=trainer.model,
@@ -86,7 +113,16 @@ def enable_sifting(
             seed=_read_seed(trainer.args) if seed is None else seed,
         )
 
-    trainer.get_train_dataloader = get_train_dataloader
+    TrainerSession(trainer, build_loader).install()
+
+
+def _check_trainer(trainer: Any) -> None:
+    missing = [name for name in _NEEDED if not hasattr(trainer, name)]
+    if missing:
+        raise TypeError(
+            f"`trainer` is a {type(trainer).__name__} without {', '.join(missing)}, but must be a "
+            "transformers.Trainer of version 5. Run: pip install --upgrade transformers"
+        )
 
 
 def _set_epochs(args: Any, set_epochs: bool | float | None) -> None:

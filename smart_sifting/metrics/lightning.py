@@ -8,42 +8,18 @@ Source: names and form of the lines from the metric definitions of the published
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import logging
-import sys
 import time
 from typing import Any
+
+from smart_sifting.integrations.lightning import SiftingCallback
 
 __all__ = ["TrainingMetricsRecorder"]
 
 _LOGGER = logging.getLogger(__name__)
-_PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
 
-def _find_callback_class() -> Any:
-    """Return the callback class of the Lightning package, or packages, that the script uses."""
-    imported = [sys.modules[name] for name in _PACKAGES if name in sys.modules]
-    if not imported:
-        installed = [name for name in _PACKAGES if _is_installed(name)]
-        if not installed:
-            raise ImportError(
-                "`smart_sifting.metrics.lightning` needs Lightning, which is not installed. "
-                "Run: pip install lightning"
-            )
-        imported = [importlib.import_module(installed[0])]
-    bases = tuple(module.Callback for module in imported)
-    return bases[0] if len(bases) == 1 else type("Callback", bases, {})
-
-
-def _is_installed(name: str) -> bool:
-    return importlib.util.find_spec(name.partition(".")[0]) is not None
-
-
-_Callback = _find_callback_class()
-
-
-class TrainingMetricsRecorder(_Callback):  # type: ignore[misc, valid-type] # a run-time class
+class TrainingMetricsRecorder(SiftingCallback):
     """Logs, for every training step, its number and what its parts took, in seconds.
 
     At INFO level, by the logger ``smart_sifting.metrics.lightning``: ``train step count``,
@@ -51,6 +27,9 @@ class TrainingMetricsRecorder(_Callback):  # type: ignore[misc, valid-type] # a 
     (only where gradients are applied) and ``train total step latency``. Nothing shows without a
     logging configuration. The host's clock is read; on a GPU, work that is still queued counts
     where the host waits for it.
+
+    Published scripts have no other callback, so this one does what :class:`SiftingCallback` does,
+    too: sifted epochs end where they end, and checkpoints hold the sifting state.
 
     No example: it needs a Lightning trainer (``Trainer(callbacks=[TrainingMetricsRecorder()])``).
     """
@@ -62,6 +41,7 @@ class TrainingMetricsRecorder(_Callback):  # type: ignore[misc, valid-type] # a 
 
     def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
         """Note the begin of the step and of its forward pass."""
+        super().on_train_batch_start(*args, **kwargs)
         self._moments = {"start": time.perf_counter()}
 
     def on_before_backward(self, *args: Any, **kwargs: Any) -> None:

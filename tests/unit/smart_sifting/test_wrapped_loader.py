@@ -96,6 +96,30 @@ def test_a_generator_of_a_nested_sampler_is_part_of_the_state() -> None:
     assert [value.tolist() for value in state["generators"]] == [generator.get_state().tolist()]
 
 
+def test_a_sampler_whose_order_is_that_of_an_epochs_number_needs_no_state(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class OfEpoch(torch.utils.data.RandomSampler):
+        def set_epoch(self, epoch: int) -> None:
+            self.generator = torch.Generator().manual_seed(epoch)
+
+    def build() -> WrappedLoader:
+        dataset = TensorDataset(torch.arange(80))
+        return WrappedLoader(DataLoader(dataset, batch_size=8, sampler=OfEpoch(dataset)))
+
+    wrapped = build()
+    wrapped.loader.sampler.set_epoch(3)
+    wrapped.begin()
+    wrapped.read()
+    state = wrapped.state_dict(is_in_epoch=True)
+    resumed = build()
+    resumed.load_state_dict(state, is_in_epoch=True)
+    assert caplog.records == []
+    resumed.loader.sampler.set_epoch(3)
+    resumed.resume()
+    assert resumed.read()[0].tolist() == wrapped.read()[0].tolist()
+
+
 def test_what_is_left_to_read_is_known_by_the_length() -> None:
     wrapped = WrappedLoader(make_batches(3, 8))
     wrapped.begin()
