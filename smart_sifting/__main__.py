@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -41,25 +42,58 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m smart_sifting")
+    parser = argparse.ArgumentParser(
+        prog="python -m smart_sifting", description="Tools of the sifting loader."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser(
         "pilot",
-        help="measure what sifting costs and saves",
-        description="Measure what sifting costs and saves on your own model, loss and loader.",
+        help="measure whether sifting saves time, before training",
+        description="Measure on some batches of your own loader what sifting costs and saves with "
+        "your model and loss. Nothing is trained or kept.",
     )
     command.add_argument(
         "target",
         metavar="FILE:FUNCTION",
-        help="a function without arguments that returns a dict of smart_sifting.pilot's "
-        "arguments; package.module:function too",
+        help="a function without arguments that returns a dict of the arguments of "
+        "smart_sifting.pilot (at least model, loss_impl and orig_dataloader), such as "
+        "train.py:make_pilot; package.module:function too",
     )
     command.add_argument(
-        "--beta", type=float, action="append", metavar="BETA", help="may be repeated"
+        "--beta",
+        type=_read_beta,
+        action="append",
+        metavar="BETA",
+        help="a beta_value to look at; may be repeated; takes the place of those that FUNCTION "
+        "gives (default: some from 0.1 to 100)",
     )
-    command.add_argument("--num-batches", type=int, metavar="N", help="batches to measure")
+    command.add_argument(
+        "--num-batches",
+        type=_read_num_batches,
+        metavar="N",
+        help="batches to measure (default: 20), after 3 to warm up",
+    )
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
+
+
+def _read_beta(text: str) -> float:
+    try:
+        beta = float(text)
+    except ValueError:
+        beta = math.nan
+    if not (math.isfinite(beta) and beta > 0):
+        raise argparse.ArgumentTypeError(
+            f"is {text!r}, but must be a positive and finite number: 1 keeps half of the samples, "
+            "3 a quarter"
+        )
+    return beta
+
+
+def _read_num_batches(text: str) -> int:
+    if not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"is {text!r}, but must be a whole number, 1 or more")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import math
 import os
 import subprocess
 import sys
@@ -37,28 +38,53 @@ def add_command(commands: Any) -> None:
         help="measure whether sifting saves time, before training",
         description="Measure on some batches what sifting costs and saves. With FILE:FUNCTION on "
         "your own model, loss and loader; with --train on the bundled algorithm and your images; "
-        "with neither on the quickstart's job. Nothing is trained or kept.",
+        "with neither on the images of the quickstart. Nothing is trained or kept.",
     )
     parser.add_argument(
         "target",
         nargs="?",
         metavar="FILE:FUNCTION",
         help="a function without arguments that returns a dict of the arguments of "
-        "smart_sifting.pilot; package.module:function too",
+        "smart_sifting.pilot (at least model, loss_impl and orig_dataloader), such as "
+        "train.py:make_pilot; package.module:function too",
     )
     parser.add_argument("--train", metavar="DIR", help="training images, one folder a class")
     parser.add_argument(
         "--beta",
-        type=float,
+        type=_read_beta,
         action="append",
         default=[],
         metavar="BETA",
-        help="a beta_value to look at; may be repeated",
+        help="a beta_value to look at; may be repeated (default: some from 0.1 to 100)",
     )
-    parser.add_argument("--num-batches", type=int, metavar="N", help="batches to measure")
+    parser.add_argument(
+        "--num-batches",
+        type=_read_num_batches,
+        metavar="N",
+        help="batches to measure (default: 20), after 3 to warm up",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     add_hyperparameter_option(parser)
     parser.set_defaults(run=_run, refuse=parser.error)
+
+
+def _read_beta(text: str) -> float:
+    try:
+        beta = float(text)
+    except ValueError:
+        beta = math.nan
+    if not (math.isfinite(beta) and beta > 0):
+        raise argparse.ArgumentTypeError(
+            f"is {text!r}, but must be a positive and finite number: 1 keeps half of the samples, "
+            "3 a quarter"
+        )
+    return beta
+
+
+def _read_num_batches(text: str) -> int:
+    if not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"is {text!r}, but must be a whole number, 1 or more")
+    return int(text)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -35,6 +35,7 @@ class Accumulator(Generic[BatchT]):
 
     def __init__(self) -> None:
         self._chunks: list[BatchT] = []
+        self._source_sizes: list[int] = []
         self.num_samples = 0
 
     @property
@@ -42,13 +43,21 @@ class Accumulator(Generic[BatchT]):
         """The pooled batches, oldest first."""
         return list(self._chunks)
 
-    def add(self, chunk: BatchT) -> None:
+    @property
+    def source_sizes(self) -> list[int]:
+        """How large the batch was that each chunk was selected from, oldest first."""
+        return list(self._source_sizes)
+
+    def add(self, chunk: BatchT, *, source_size: int | None = None) -> None:
         """Pool a batch's samples after those already pooled.
 
         Args:
             chunk: A batch of at least one sample.
+            source_size: How large the batch was that they were selected from; as large as the
+                chunk by default.
         """
         self._chunks.append(chunk)
+        self._source_sizes.append(len(chunk) if source_size is None else source_size)
         self.num_samples += len(chunk)
 
     def take(self, num_samples: int) -> BatchT:
@@ -60,18 +69,37 @@ class Accumulator(Generic[BatchT]):
         Returns:
             A batch of ``num_samples`` samples; the very object that was added, if it holds
             exactly these.
+
+        Raises:
+            UnsupportedDataFormatException: If the chunks cannot be joined; the pool is then as it
+                was.
         """
         pooled, *others = self._chunks
         if others:
             pooled = pooled.concatenate(others)
         rest = self.num_samples - num_samples
+        last_size = self._source_sizes[-1]
+        remaining = pooled.select(range(num_samples, num_samples + rest)) if rest else None
+        taken = pooled.select(range(num_samples)) if rest else pooled
         self.clear()
-        if rest:
-            self.add(pooled.select(range(num_samples, num_samples + rest)))
-            pooled = pooled.select(range(num_samples))
-        return pooled
+        if remaining is not None:
+            self.add(remaining, source_size=last_size)
+        return taken
+
+    def put_back(self, taken: BatchT) -> None:
+        """Pool samples that were taken, before those that are pooled.
+
+        Args:
+            taken: What :meth:`take` returned last.
+        """
+        chunks, sizes = self._chunks, self._source_sizes
+        self.clear()
+        self.add(taken)
+        for chunk, size in zip(chunks, sizes, strict=True):
+            self.add(chunk, source_size=size)
 
     def clear(self) -> None:
         """Forget all pooled samples."""
         self._chunks = []
+        self._source_sizes = []
         self.num_samples = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import torch
@@ -43,3 +44,45 @@ def check_transforms(batch_transforms: Any) -> Any:
                 "methods `transform` and `reverse_transform`: see SiftingBatchTransform."
             )
     return batch_transforms
+
+
+def check_whole_number(name: str, value: object, *, minimum: int | None = None) -> int:
+    """Return a whole number.
+
+    Args:
+        name: The argument's name.
+        value: What was given.
+        minimum: The least that it may be, or None.
+
+    Raises:
+        TypeError: If it is no whole number.
+        ValueError: If it is too small.
+
+    Example:
+        >>> check_whole_number("seed", 1.5)
+        Traceback (most recent call last):
+        TypeError: `seed` is 1.5, but must be a whole number.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"`{name}` is {value!r}, but must be a whole number.")
+    if minimum is not None and value < minimum:
+        raise ValueError(f"`{name}` is {value!r}, but must be at least {minimum}.")
+    return int(value)
+
+
+def check_ranks(process_group: object, share_history: object) -> None:
+    """Raise unless the arguments about ranks are of the right type.
+
+    Raises:
+        TypeError: If ``process_group`` is no process group, or ``share_history`` no bool.
+
+    Example:
+        >>> check_ranks(None, True)
+    """
+    if not isinstance(share_history, bool):
+        raise TypeError(f"`share_history` is {share_history!r}, but must be True or False.")
+    if isinstance(process_group, str | float | list | tuple | dict):
+        raise TypeError(
+            f"`process_group` is {process_group!r}, but must be what "
+            "torch.distributed.new_group() returned, or None for the default group."
+        )

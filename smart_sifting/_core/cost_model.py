@@ -1,7 +1,8 @@
 """Whether sifting saves time: arithmetic on what one sample costs.
 
 A sample that is presented is loaded and scored; the share ``r = 1 / (1 + beta_value)`` that is
-kept is trained on. Without sifting every sample is loaded and trained on.
+kept is pooled, that is put together into full batches, and trained on. Without sifting every
+sample is loaded and trained on.
 
 Source: the kept fraction from
 https://docs.aws.amazon.com/sagemaker/latest/dg/train-smart-sifting-pysdk-reference.html; that a
@@ -15,6 +16,8 @@ import math
 from dataclasses import dataclass
 
 _LOADING_WORTH_SAYING = 0.1
+_POOLING_WORTH_SAYING = 0.01
+_ROUNDING_ERROR = 1e-9
 _SAVING_WORTH_A_NUMBER = 0.01
 
 
@@ -26,10 +29,12 @@ class SiftingCosts:
         loading_s: Loading, per presented sample, seconds, ``>= 0``. With
             ``is_loading_overlapped``, of all worker processes together: one by the throughput.
         scoring_s: Sifting, per scored sample, seconds, ``>= 0``: the batch transform, the scoring
-            pass, selection and pooling.
+            pass, selection, and pooling where ``pooling_s`` does not hold it.
         training_s: Training, per trained sample, seconds, ``> 0``: forward, backward, optimizer
             step.
         is_loading_overlapped: Whether worker processes load while the loop computes.
+        pooling_s: Pooling, per kept sample, seconds, ``>= 0``: taking it out of its batch, joining
+            it with others, and the way back from the batch transform.
 
     Raises:
         ValueError: If a number is negative, infinite or NaN, or ``training_s`` is 0.
@@ -38,15 +43,19 @@ class SiftingCosts:
         >>> costs = SiftingCosts(loading_s=1.0, scoring_s=1.0, training_s=3.0)
         >>> costs.break_even_beta(), costs.relative_time(1)
         (0.5, 0.875)
+        >>> costs = SiftingCosts(loading_s=1.0, scoring_s=1.0, training_s=3.0, pooling_s=1.0)
+        >>> costs.break_even_beta(), costs.relative_time(1)
+        (1.0, 1.0)
     """
 
     loading_s: float
     scoring_s: float
     training_s: float
     is_loading_overlapped: bool = False
+    pooling_s: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("loading_s", "scoring_s", "training_s"):
+        for name in ("loading_s", "scoring_s", "training_s", "pooling_s"):
             value = getattr(self, name)
             is_positive = value > 0 or (value == 0 and name != "training_s")
             if not (math.isfinite(value) and is_positive):
@@ -69,8 +78,8 @@ class SiftingCosts:
     def relative_time(self, beta: float) -> float:
         """Return the expected time of an epoch, relative to one without sifting.
 
-        ``(loading + scoring + r * training) / (loading + training)``; with overlapped loading
-        ``max(loading, scoring + r * training) / max(loading, training)``.
+        ``(loading + scoring + r * (training + pooling)) / (loading + training)``; with overlapped
+        loading ``max(loading, scoring + r * (training + pooling)) / max(loading, training)``.
 
         Args:
             beta: Selectivity, positive and finite.
@@ -81,15 +90,17 @@ class SiftingCosts:
         Raises:
             ValueError: If ``beta`` is not positive and finite.
         """
-        computing_s = self.scoring_s + kept_fraction(beta) * self.training_s
+        computing_s = self._computing_s(beta)
         if self.is_loading_overlapped:
             return max(self.loading_s, computing_s) / max(self.loading_s, self.training_s)
         return (self.loading_s + computing_s) / (self.loading_s + self.training_s)
 
     def break_even_beta(self) -> float | None:
-        """Return the selectivity above which sifting saves time: ``s / (1 - s)``.
+        """Return the selectivity above which sifting saves time: ``(s + p) / (1 - s)``.
 
-        At this ``beta`` the relative time is 1, up to rounding; above it is less, below it more.
+        ``s`` is what scoring a sample costs and ``p`` what pooling a kept one costs, as multiples
+        of training on it. At this ``beta`` the relative time is 1, up to rounding; above it is
+        less, below it more.
 
         Returns:
             A number ``>= 0``, or None if no selectivity saves time: scoring costs as much as
@@ -98,7 +109,7 @@ class SiftingCosts:
         spared_s = self.training_s - self.scoring_s
         if spared_s <= 0 or self.is_loading_the_bottleneck:
             return None
-        break_even = self.scoring_s / spared_s
+        break_even = (self.scoring_s + self.pooling_s) / spared_s
         return break_even if math.isfinite(break_even) else None
 
     def verdict(self, beta: float) -> str:
@@ -121,6 +132,7 @@ class SiftingCosts:
         relative_time = self.relative_time(beta)
         break_even = self.break_even_beta()
         scoring = f"scoring costs {_percent(self.scoring_share)} of a step"
+        sifting = scoring + self._explain_pooling(beta)
         kept = f"{100 * kept_fraction(beta):.1f} % of the samples are"
         if self.is_loading_the_bottleneck:
             return self._explain_bottleneck(beta, relative_time)
@@ -131,7 +143,7 @@ class SiftingCosts:
             )
         if relative_time >= 1:
             return (
-                f"beta_value={beta:g} will not save time on this model: {scoring} and {kept} "
+                f"beta_value={beta:g} will not save time on this model: {sifting} and {kept} "
                 f"still trained; from beta_value={round_up(break_even):g} on it does."
             )
         if 1 - relative_time < _SAVING_WORTH_A_NUMBER:
@@ -139,9 +151,19 @@ class SiftingCosts:
         else:
             expected = f"take {relative_time:.2f} of the time per epoch"
         return (
-            f"beta_value={beta:g} is expected to {expected}: {scoring} and {kept} trained"
+            f"beta_value={beta:g} is expected to {expected}: {sifting} and {kept} trained"
             f"{self._explain_loading(beta)}."
         )
+
+    def _computing_s(self, beta: float) -> float:
+        """Return what the loop computes per presented sample, seconds."""
+        return self.scoring_s + kept_fraction(beta) * (self.training_s + self.pooling_s)
+
+    def _explain_pooling(self, beta: float) -> str:
+        share = self.pooling_s / self.training_s
+        if kept_fraction(beta) * share < _POOLING_WORTH_SAYING:
+            return ""
+        return f", putting a kept sample into a new batch {_percent(share)},"
 
     def _explain_bottleneck(self, beta: float, relative_time: float) -> str:
         sentence = (
@@ -155,8 +177,7 @@ class SiftingCosts:
 
     def _explain_loading(self, beta: float) -> str:
         if self.is_loading_overlapped:
-            computing_s = self.scoring_s + kept_fraction(beta) * self.training_s
-            if self.loading_s >= computing_s:
+            if self.loading_s >= self._computing_s(beta):
                 return "; loading takes as long, so that a larger beta_value saves no more"
             return ""
         share = self.loading_s / (self.loading_s + self.training_s)
@@ -192,7 +213,8 @@ def kept_fraction(beta: float) -> float:
 def round_up(value: float) -> float:
     """Return the next number of two significant digits above ``value``.
 
-    A number that holds "from here on" is never less than what it stands for, nor equal to it.
+    A number that holds "from here on" is never less than what it stands for, nor equal to it, nor
+    greater by a rounding error only.
 
     Args:
         value: ``>= 0`` and finite.
@@ -208,7 +230,7 @@ def round_up(value: float) -> float:
         return 0.01
     digits = 1 - math.floor(math.log10(value))
     shown = round(value, digits)
-    while shown <= value:
+    while shown <= value * (1 + _ROUNDING_ERROR):
         shown = round(shown + 10.0**-digits, digits)
     return shown
 

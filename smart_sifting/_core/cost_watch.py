@@ -12,8 +12,9 @@ from smart_sifting._core.cost_model import SiftingCosts
 
 NUM_WARMUP = 5
 NUM_WATCHED = 20
-_SIFTING_STAGES = ("transform", "calculate_relevance_values", "should_sift", "sift", "accumulate")
-_HOST_STAGES_OF_A_GPU = ("transform", "sift", "accumulate")
+_SCORING_STAGES = ("transform", "calculate_relevance_values", "should_sift")
+_HOST_STAGES_OF_A_GPU = ("transform",)
+_POOLING_STAGES = ("sift", "accumulate", "reverse_transform")
 
 
 class CostWatch:
@@ -43,6 +44,7 @@ class CostWatch:
         self._scoring_s: list[float] = []
         self._training_s: list[float] = []
         self._loading_s: list[float] = []
+        self._pooling_s: list[float] = []
         self.timer = DeviceTimer()
 
     @property
@@ -72,18 +74,21 @@ class CostWatch:
         if last is None:
             return
         began, seconds_before, num_scored_before, num_trained = last
-        spent = {stage: seconds[stage] - seconds_before.get(stage, 0.0) for stage in seconds}
-        stages = _HOST_STAGES_OF_A_GPU if device_s else _SIFTING_STAGES
-        sifting_s = device_s + sum(spent.get(stage, 0.0) for stage in stages)
-        other_s = sum(spent.get(stage, 0.0) for stage in ("load", "agree", "reverse_transform"))
-        training_s = now - began - sifting_s - other_s
+
+        def spent_s(*stages: str) -> float:
+            return sum(seconds.get(name, 0.0) - seconds_before.get(name, 0.0) for name in stages)
+
+        scoring_s = device_s + spent_s(*(_HOST_STAGES_OF_A_GPU if device_s else _SCORING_STAGES))
+        pooling_s, loading_s = spent_s(*_POOLING_STAGES), spent_s("load")
+        training_s = now - began - scoring_s - pooling_s - loading_s - spent_s("agree")
         num_new = num_scored - num_scored_before
         self._num_cycles += 1
         if self._num_cycles <= NUM_WARMUP or not num_new or training_s <= 0:
             return
-        self._scoring_s.append(sifting_s / num_new)
+        self._scoring_s.append(scoring_s / num_new)
+        self._pooling_s.append(pooling_s / num_yielded)
         self._training_s.append(training_s / num_trained)
-        self._loading_s.append(spent.get("load", 0.0) / num_new)
+        self._loading_s.append(loading_s / num_new)
 
     def find_loss(self) -> str | None:
         """Return in one sentence that sifting makes training slower; None if it does not.
@@ -95,6 +100,7 @@ class CostWatch:
         costs = SiftingCosts(
             loading_s=statistics.median(self._loading_s),
             scoring_s=statistics.median(self._scoring_s),
+            pooling_s=statistics.fmean(self._pooling_s),
             training_s=statistics.median(self._training_s),
         )
         return costs.verdict(self._beta) if costs.relative_time(self._beta) > 1 else None

@@ -15,11 +15,12 @@ from typing import Any, NoReturn
 
 import torch
 
-from smart_sifting._core.layouts import Layout, is_named_tuple
+from smart_sifting._core.layouts import Layout, container_items, is_named_tuple
 from smart_sifting.exceptions import UnsupportedDataFormatException
 
 BY_SAMPLE = 0
 BY_FEATURE = 1
+_SHARED = 2
 
 
 class BatchFormats:
@@ -27,8 +28,12 @@ class BatchFormats:
 
     What a full batch settled holds for a partial last one, where the sizes alone may not tell.
 
+    Numbers, strings and None, empty containers, and containers of nothing else are one value of
+    the whole batch, unless they are a list or tuple with one entry per sample.
+
     Args:
         batch_format_index: 0 if batches are indexed by sample, 1 if by feature, None to find out.
+        shares_sequences: Whether a filled list or tuple can be one value of the whole batch.
 
     Raises:
         ValueError: If ``batch_format_index`` is something else.
@@ -39,13 +44,17 @@ class BatchFormats:
         'features'
     """
 
-    def __init__(self, batch_format_index: int | None = None) -> None:
+    def __init__(
+        self, batch_format_index: int | None = None, *, shares_sequences: bool = True
+    ) -> None:
         if batch_format_index not in (None, BY_SAMPLE, BY_FEATURE):
             raise ValueError(
                 f"`batch_format_index` is {batch_format_index!r}, but must be 0 (batches are "
                 "indexed by sample), 1 (by feature) or None (found out from the sizes)."
             )
         self.decided: dict[str, int] = {}
+        self._found: dict[str, int] = {}
+        self._shares_sequences = shares_sequences
         if batch_format_index is not None:
             self.decided[""] = int(batch_format_index)
 
@@ -66,8 +75,9 @@ class BatchFormats:
             ValueError: If the number of losses is not the number of samples.
         """
         _check_type(batch)
-        candidates = self._candidates(batch, num_losses)
         decided = self.decided.get("")
+        self._found = {}
+        candidates = self._candidates(batch, num_losses)
         if decided is not None:
             candidates = {k: v for k, v in candidates.items() if k == decided}
         if not candidates:
@@ -75,8 +85,11 @@ class BatchFormats:
         if len(candidates) == 2 and not isinstance(batch, torch.Tensor):
             _raise_ambiguous(batch, num_losses)
         format_index, layout = next(iter(candidates.items()))
-        if decided is None and loader_batch_size not in (None, num_losses):
+        if decided is None and loader_batch_size != num_losses:
+            _check_not_reduced(batch, num_losses, format_index)
             _check_agreement(batch, num_losses, loader_batch_size, format_index)
+        if format_index == BY_FEATURE:
+            self.decided = self._found | self.decided
         self.decided.setdefault("", format_index)
         return layout
 
@@ -106,23 +119,38 @@ class BatchFormats:
     def _candidates(self, batch: Any, size: int) -> dict[int, Layout]:
         candidates = {}
         if isinstance(batch, torch.Tensor):
+            if not _is_indexable(batch):
+                return {}
             if batch.dim() >= 1 and batch.shape[0] == size:
                 candidates[BY_SAMPLE] = Layout("rows")
             if batch.dim() >= 2 and batch.shape[1] == size:
                 candidates[BY_FEATURE] = Layout("columns")
             return candidates
-        if isinstance(batch, list | tuple) and not is_named_tuple(batch) and len(batch) == size:
+        if _may_be_samples(batch, size):
             candidates[BY_SAMPLE] = Layout("samples")
-        by_feature = self._features(batch, size, "")
-        if by_feature is not None:
-            candidates[BY_FEATURE] = by_feature
+        if self.decided.get("") != BY_SAMPLE:
+            by_feature = self._features(batch, size, "", is_strict=False)
+            if by_feature is not None:
+                candidates[BY_FEATURE] = by_feature
         return candidates
 
-    def _features(self, value: Any, size: int, path: str) -> Layout | None:
-        """Return the layout of a container of features, or None if the sizes do not fit."""
+    def _features(self, value: Any, size: int, path: str, *, is_strict: bool) -> Layout | None:
+        """Return the layout of a container of features, or None if the sizes do not fit.
+
+        Args:
+            value: The container.
+            size: How many samples it should hold.
+            path: Where it is in the batch.
+            is_strict: Whether no container in it may be one value of the whole batch. So it is
+                for what may as well be a list of samples, each of which is a container.
+        """
+        if self.decided.get(path) != BY_FEATURE:
+            is_strict |= (
+                _may_be_samples(value, size) and len({type(child) for child in value}) == 1
+            )
         children: dict[Any, Layout] = {}
-        for key, child in _items(value):
-            layout = self._feature(child, size, f"{path}/{key}")
+        for key, child in container_items(value):
+            layout = self._feature(child, size, f"{path}/{key}", is_strict=is_strict)
             if layout is None:
                 return None
             children[key] = layout
@@ -130,49 +158,65 @@ class BatchFormats:
             return None
         return Layout("features", children)
 
-    def _feature(self, value: Any, size: int, path: str) -> Layout | None:
+    def _feature(self, value: Any, size: int, path: str, *, is_strict: bool) -> Layout | None:
+        if isinstance(value, torch.Tensor) and not _is_indexable(value):
+            return None
         if isinstance(value, torch.Tensor) and value.dim() >= 1:
             return Layout("rows") if value.shape[0] == size else None
         if _is_shared(value):
             return Layout("shared")
         if not isinstance(value, list | tuple | Mapping):
             return None
-        by_feature = self._features(value, size, path)
-        is_by_sample = (
-            isinstance(value, list | tuple) and not is_named_tuple(value) and len(value) == size
-        )
-        if not is_by_sample:
+        by_feature = self._features(value, size, path, is_strict=is_strict)
+        decided = self.decided.get(path)
+        if by_feature is None and not is_strict and decided != BY_SAMPLE:
+            is_free = not _may_be_samples(value, size) or decided == _SHARED
+            if is_free and self._is_shared_container(value):
+                self._found[path] = _SHARED
+                return Layout("shared")
+        if not _may_be_samples(value, size):
             if by_feature is not None:
-                self.decided.setdefault(path, BY_FEATURE)
+                self._found[path] = BY_FEATURE
             return by_feature
         if by_feature is None:
-            self.decided.setdefault(path, BY_SAMPLE)
+            self._found[path] = BY_SAMPLE
             return Layout("samples")
-        if path not in self.decided:
+        if decided is None:
             _raise_ambiguous(value, size)
-        return Layout("samples") if self.decided[path] == BY_SAMPLE else by_feature
+        return Layout("samples") if decided == BY_SAMPLE else by_feature
+
+    def _is_shared_container(self, value: Any) -> bool:
+        if not value:
+            return True
+        is_sequence = not isinstance(value, Mapping) and not is_named_tuple(value)
+        if is_sequence and not self._shares_sequences:
+            return False
+        return _holds_only_shared(value)
 
     def _raise_mismatch(
         self, batch: Any, num_losses: int, loader_batch_size: int | None
     ) -> NoReturn:
-        culprit = _find_unindexable(batch)
-        if culprit is not None:
-            raise UnsupportedDataFormatException(
-                f"Unable to index the batch of type {type(culprit)}, so no samples can be taken "
-                "from it. Pass `batch_transforms`, which turns batches into a SiftingBatch."
-            )
+        _check_indexable(batch)
         by_sample, by_feature = _sizes(batch)
         known = {BY_SAMPLE: by_sample, BY_FEATURE: by_feature}.get(self.decided.get("", -1))
         if known is None and (isinstance(batch, Mapping) or is_named_tuple(batch)):
             known = by_feature
         if known is None and loader_batch_size in (by_sample, by_feature):
             known = loader_batch_size
-        if known is not None:
+        if known not in (None, num_losses):
             raise_wrong_number(num_losses, known)
+        misfit = _find_misfit(batch, num_losses, "batch") if known == num_losses else None
+        if misfit is not None:
+            raise UnsupportedDataFormatException(
+                f"`{misfit}` does not hold one entry for each of the {num_losses} samples. Give "
+                "it one per sample in the wrapped loader's `collate_fn`, or pass "
+                "`batch_transforms`."
+            )
         raise UnsupportedDataFormatException(
             f"Batch size {num_losses} does not match dimension 0 or dimension 1 sizes "
-            f"({by_sample} and {by_feature}). If `loss_impl.loss` does give one loss per sample "
-            "(reduction='none'), pass `batch_transforms`, which turns batches into a SiftingBatch."
+            f"({by_sample} and {by_feature}). {_say_remedy(num_losses, by_sample, by_feature)} If "
+            "it does give one loss per sample, pass `batch_transforms`, which turns batches into "
+            "a SiftingBatch."
         )
 
 
@@ -188,8 +232,18 @@ def raise_wrong_number(num_losses: int, num_samples: int) -> NoReturn:
     """
     raise ValueError(
         f"`loss_impl.loss` gave {num_losses} loss(es) for a batch of {num_samples} samples, but "
-        "must give one per sample: create the loss function with reduction='none'."
+        f"must give one per sample. {_say_remedy(num_losses, num_samples)}"
     )
+
+
+def _say_remedy(num_losses: int, *possible_sizes: int | None) -> str:
+    """Say how a loss implementation comes to one loss per sample."""
+    if any(size and num_losses > size and num_losses % size == 0 for size in possible_sizes):
+        return (
+            "Losses of the parts of a sample, such as its tokens, must be of shape (B, -1), for "
+            "example by `.view(len(labels), -1)`: their mean is the sample's loss."
+        )
+    return "Create the loss function of `loss_impl.loss` with reduction='none'."
 
 
 def _check_type(batch: Any) -> None:
@@ -200,11 +254,44 @@ def _check_type(batch: Any) -> None:
         )
 
 
+def _check_indexable(batch: Any) -> None:
+    culprit = _find_unindexable(batch)
+    if isinstance(culprit, torch.Tensor):
+        kind = "a nested tensor" if culprit.is_nested else f"a tensor of layout {culprit.layout}"
+        raise UnsupportedDataFormatException(
+            f"Unable to index the batch: it holds {kind}, from which no samples can be taken. "
+            "Make it dense in the wrapped loader's `collate_fn`, by `.to_dense()` or "
+            "`torch.nested.to_padded_tensor`, or pass `batch_transforms`."
+        )
+    if culprit is not None:
+        raise UnsupportedDataFormatException(
+            f"Unable to index the batch of type {type(culprit)}, so no samples can be taken "
+            "from it. Pass `batch_transforms`, which turns batches into a SiftingBatch."
+        )
+
+
+def _check_not_reduced(batch: Any, num_losses: int, format_index: int) -> None:
+    """Raise if one loss fits a batch only in a way that hardly is meant."""
+    sizes = _sizes(batch)
+    if isinstance(batch, torch.Tensor):
+        is_likely = format_index == BY_SAMPLE
+    else:
+        is_likely = format_index == BY_FEATURE
+    other = sizes[1 - format_index]
+    if num_losses == 1 and not is_likely and other is not None and other > 1:
+        raise UnsupportedDataFormatException(
+            f"`loss_impl.loss` gave 1 loss for a batch of sizes {sizes[0]} and {sizes[1]}. If it "
+            f"holds {other} samples, create the loss function with reduction='none'; if it is one "
+            f"sample, pass `batch_format_index={format_index}`."
+        )
+
+
 def _check_agreement(
     batch: Any, num_losses: int, loader_batch_size: int | None, format_index: int
 ) -> None:
-    sizes = _sizes(batch)
-    if sizes[1 - format_index] == loader_batch_size and not isinstance(batch, torch.Tensor):
+    if loader_batch_size is None or isinstance(batch, torch.Tensor):
+        return
+    if _sizes(batch)[1 - format_index] == loader_batch_size:
         raise UnsupportedDataFormatException(
             f"Both dimension 0 and dimension 1 match batch size: dimension {format_index} the "
             f"{num_losses} losses, dimension {1 - format_index} the loader's {loader_batch_size}. "
@@ -227,26 +314,61 @@ def _is_shared(value: Any) -> bool:
     return value is None or isinstance(value, str | bytes | int | float | complex)
 
 
-def _items(value: Any) -> list[tuple[Any, Any]]:
-    return list(value.items() if isinstance(value, Mapping) else enumerate(value))
+def _holds_only_shared(value: Any) -> bool:
+    return all(
+        _holds_only_shared(child)
+        if isinstance(child, list | tuple | Mapping)
+        else _is_shared(child)
+        for _, child in container_items(value)
+    )
+
+
+def _is_indexable(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor is neither nested nor sparse."""
+    return tensor.layout is torch.strided and not tensor.is_nested
+
+
+def _may_be_samples(value: Any, size: int) -> bool:
+    return isinstance(value, list | tuple) and not is_named_tuple(value) and len(value) == size
 
 
 def _find_unindexable(value: Any) -> Any:
     """Return the first part that cannot be indexed by sample or by feature, or None."""
-    if isinstance(value, torch.Tensor) or _is_shared(value):
+    if isinstance(value, torch.Tensor):
+        return None if _is_indexable(value) else value
+    if _is_shared(value):
         return None
     if not isinstance(value, list | tuple | Mapping):
         return value
-    for _, child in _items(value):
+    for _, child in container_items(value):
         culprit = _find_unindexable(child)
         if culprit is not None:
             return culprit
     return None
 
 
+def _find_misfit(value: Any, size: int, path: str) -> str | None:
+    """Return the path of the first part that does not hold one entry per sample, or None."""
+    for key, child in container_items(value) if isinstance(value, list | tuple | Mapping) else []:
+        child_path = f"{path}[{key!r}]"
+        if isinstance(child, torch.Tensor):
+            if child.dim() >= 1 and child.size(0) != size:
+                return child_path
+        elif isinstance(child, list | tuple | Mapping) and not _may_be_samples(child, size):
+            found = _find_misfit(child, size, child_path)
+            is_filled_sequence = child and not isinstance(child, Mapping)
+            if found is None and is_filled_sequence and _holds_only_shared(child):
+                found = child_path
+            if found is not None:
+                return found
+    return None
+
+
 def _sizes(batch: Any) -> tuple[int | None, int | None]:
     """Return the sizes of dimension 0 and dimension 1, None where there is no common one."""
     if isinstance(batch, torch.Tensor):
+        if batch.is_nested:
+            return batch.size(0), None
         shape = [*batch.shape, None, None]
         return shape[0], shape[1]
     if not isinstance(batch, list | tuple | Mapping):
@@ -256,12 +378,16 @@ def _sizes(batch: Any) -> tuple[int | None, int | None]:
 
 
 def _common_size(value: Any) -> int | None:
-    sizes: set[int | None] = set()
-    for _, child in _items(value):
+    """Return the size of what holds samples for certain; else of lists that may well do."""
+    certain: set[int | None] = set()
+    possible: set[int | None] = set()
+    for _, child in container_items(value):
         if isinstance(child, torch.Tensor) and child.dim() >= 1:
-            sizes.add(child.shape[0])
-        elif isinstance(child, Mapping):
-            sizes.add(_common_size(child))
-        elif isinstance(child, list | tuple):
-            sizes.add(len(child))
+            certain.add(child.size(0))
+        elif isinstance(child, list | tuple | Mapping) and child:
+            is_possible = _holds_only_shared(child)
+            size = _common_size(child) if isinstance(child, Mapping) else len(child)
+            if size is not None or not is_possible:
+                (possible if is_possible else certain).add(size)
+    sizes = certain or possible
     return sizes.pop() if len(sizes) == 1 else None

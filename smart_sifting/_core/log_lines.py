@@ -107,20 +107,33 @@ def warn_about_shared_data(num_ranks: int) -> None:
     )
 
 
-def warn_about_uneven_ranks(rank: int, num_unread: int, num_batches: int) -> None:
+def warn_about_uneven_ranks(rank: int, num_unread: int) -> None:
     """Warn that a rank leaves much of its data out.
 
     Args:
         rank: Which rank.
-        num_unread: How many batches of the epoch it did not read.
-        num_batches: How many its wrapped loader has.
+        num_unread: How many batches of the epoch it did not read; 0 if that cannot be known.
     """
     LOGGER.warning(
-        "Rank %d left %d of the %d batches of this epoch unread, because another rank had no more "
-        "to give. Shard the data evenly, as DistributedSampler does. This is said once.",
+        "Rank %d left %s of this epoch unread, because another rank had no more to give: it has "
+        "less data, or keeps less of it, which with share_history=True happens where its data is "
+        "easier. Shard the data evenly and shuffle it, as DistributedSampler does. This is said "
+        "once.",
         rank,
-        num_unread,
-        num_batches,
+        f"{num_unread} batches" if num_unread else "batches",
+    )
+
+
+def warn_about_idle_epoch(rank: int) -> None:
+    """Warn that an epoch ended before its first batch, for all ranks.
+
+    Args:
+        rank: A rank that had no batch.
+    """
+    LOGGER.warning(
+        "Rank %d had no batch to give in this epoch, so that no rank trained in it. Give every "
+        "rank enough data to fill a batch after sifting; what was kept is carried over.",
+        rank,
     )
 
 

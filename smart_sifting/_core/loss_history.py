@@ -26,9 +26,9 @@ class LossHistory:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         # One place more than the capacity: what is not remembered is written there.
-        self._places = torch.full((capacity + 1,), torch.inf)
-        self._head = torch.zeros((), dtype=torch.int64)
-        self._count = torch.zeros((), dtype=torch.int64)
+        self._places = torch.full((capacity + 1,), torch.inf, dtype=torch.float32, device="cpu")
+        self._head = torch.zeros((), dtype=torch.int64, device="cpu")
+        self._count = torch.zeros((), dtype=torch.int64, device="cpu")
 
     def push(self, loss_B: torch.Tensor) -> None:
         """Add a batch's finite losses, oldest first, forgetting the oldest beyond the capacity.
@@ -72,7 +72,7 @@ class LossHistory:
         """Return the remembered losses, oldest first, shape ``(num_losses,)``, on the CPU."""
         count = int(self._count)
         oldest = (int(self._head) - count) % self.capacity
-        order = (torch.arange(count) + oldest) % self.capacity
+        order = (torch.arange(count, device="cpu") + oldest) % self.capacity
         return self._places.cpu()[order]
 
     def load(self, losses: torch.Tensor) -> None:

@@ -53,7 +53,7 @@ class LossSample:
 
     def values(self) -> torch.Tensor:
         """Return the losses held, oldest first, shape ``(M,)`` with ``M <= capacity``."""
-        return torch.cat(self._parts) if self._parts else torch.empty(0)
+        return torch.cat(self._parts) if self._parts else torch.empty(0, device="cpu")
 
     def percentiles(self, percents: Sequence[float] = DEFAULT_PERCENTS) -> list[float]:
         """Return percentiles of the losses held, interpolated linearly.
@@ -72,7 +72,7 @@ class LossSample:
                 raise ValueError(f"percent {percent!r} was asked for, but must be in 0..100.")
         if not self._num_held:
             return [float("nan")] * len(percents)
-        shares = torch.tensor(percents, dtype=torch.float64) / 100
+        shares = torch.tensor(percents, dtype=torch.float64, device="cpu") / 100
         found: list[float] = self.values().double().quantile(shares).tolist()
         return found
 

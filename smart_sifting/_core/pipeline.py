@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from smart_sifting._core import log_lines, pool_state
 from smart_sifting._core.accumulator import Accumulator
 from smart_sifting._core.cost_watch import CostWatch
 from smart_sifting._core.formats import BatchFormats, raise_wrong_number
-from smart_sifting._core.layouts import FormattedBatch
+from smart_sifting._core.layouts import FormattedBatch, copy_containers
 from smart_sifting._core.scoring import LossImplementation, score_batch
 from smart_sifting._core.selection import Selection, Selector
 from smart_sifting._core.statistics import SiftingStatistics
@@ -58,7 +58,6 @@ class SiftingPipeline:
         self._transforms = batch_transforms
         self._loader_batch_size = loader_batch_size
         self._log_batch_data = log_batch_data
-        self._batch_size = loader_batch_size or 0
         self._watch = watch
         self._new_losses: list[torch.Tensor] | None = None
         self._has_warned = False
@@ -66,13 +65,35 @@ class SiftingPipeline:
         self._num_kept_since = 0
 
     @property
+    def batch_size(self) -> int:
+        """How many samples the next sifted batch is to have.
+
+        It is as large as the wrapped loader's, or, if that does not say, as the largest batch of
+        which samples are pooled; 0 before the first one.
+        """
+        return max(self._loader_batch_size or 0, *self.pool.source_sizes, 0)
+
+    @property
     def is_ready(self) -> bool:
         """Whether the pool holds a full batch."""
-        return 0 < self._batch_size <= self.pool.num_samples
+        return 0 < self.batch_size <= self.pool.num_samples
 
     def holds(self, num_batches: int) -> bool:
         """Return whether as many batches' worth of samples are pooled."""
-        return 0 < num_batches * self._batch_size <= self.pool.num_samples
+        return 0 < num_batches * self.batch_size <= self.pool.num_samples
+
+    def learn_format(self, batch: Any) -> None:
+        """Find out from a full batch of the delay how the loader's batches are indexed.
+
+        Args:
+            batch: A batch that is not scored.
+        """
+        size = self._loader_batch_size
+        if self._transforms is not None or size is None or self.formats.decided:
+            return
+        if self.count_samples(batch) == size:
+            with suppress(UnsupportedDataFormatException, ValueError):  # said when it matters
+                self.formats.find_layout(batch, num_losses=size, loader_batch_size=size)
 
     def count_samples(self, batch: Any) -> int:
         """Return how many samples an unscored batch holds, as far as its sizes tell."""
@@ -84,12 +105,14 @@ class SiftingPipeline:
         Args:
             batch: A batch as loaded, at least one sample.
         """
-        transformed = batch
-        if self._transforms is not None:
+        if self._transforms is None:
+            transformed = original = copy_containers(batch)  # user code may change its own
+        else:
+            original = batch
             with self._stage("transform"):
                 transformed = self._transforms.transform(batch)
         with self._stage("calculate_relevance_values"), self._device_timer():
-            loss_B = score_batch(self._loss_impl, self._model, transformed, batch)
+            loss_B = score_batch(self._loss_impl, self._model, transformed, original)
         poolable: FormattedBatch | SiftingBatch
         if self._transforms is None:
             with self._stage("transform"):
@@ -123,21 +146,29 @@ class SiftingPipeline:
         Returns:
             A full batch, or all that is pooled if that is less.
         """
-        num_samples = min(self._batch_size or self.pool.num_samples, self.pool.num_samples)
-        pooled = self.pool.take(num_samples)
+        batch_size = self.batch_size
+        num_samples = min(batch_size or self.pool.num_samples, self.pool.num_samples)
+        with self._stage("accumulate"):
+            pooled = self.pool.take(num_samples)
         with self._stage("reverse_transform"):
-            if self._transforms is None:
-                batch = pooled.data
-            else:
-                batch = self._transforms.reverse_transform(pooled)
+            batch = self._reverse(pooled)
         log_lines.log_sifted_batch(
             num_seen=self._num_seen_since,
             num_kept=self._num_kept_since,
             elapsed_s=time.perf_counter() - started,
-            next_size=self._batch_size,
+            next_size=self.batch_size or batch_size,
         )
         self._num_seen_since = self._num_kept_since = 0
         return batch, num_samples
+
+    def _reverse(self, pooled: Any) -> Any:
+        if self._transforms is None:
+            return pooled.data
+        try:
+            return self._transforms.reverse_transform(pooled)
+        except BaseException:
+            self.pool.put_back(pooled)
+            raise
 
     def state_dict(self) -> dict[str, Any]:
         """Return history, generator, pooled samples and known formats, as plain values."""
@@ -145,7 +176,7 @@ class SiftingPipeline:
             "history": self.selector.history.losses(),
             "generator": self.selector.generator.get_state(),
             "pool": [pool_state.to_plain(chunk) for chunk in self.pool.chunks],
-            "batch_size": self._batch_size,
+            "source_sizes": self.pool.source_sizes,
             "formats": dict(self.formats.decided),
             "new_losses": None if not self._new_losses else torch.cat(self._new_losses),
         }
@@ -155,9 +186,8 @@ class SiftingPipeline:
         self.selector.history.load(state["history"])
         self.selector.generator.set_state(state["generator"].cpu())
         self.pool.clear()
-        for chunk in state["pool"]:
-            self.pool.add(pool_state.from_plain(chunk))
-        self._batch_size = state["batch_size"]
+        for chunk, source_size in zip(state["pool"], state["source_sizes"], strict=True):
+            self.pool.add(pool_state.from_plain(chunk), source_size=source_size)
         self.formats.decided = dict(state["formats"])
         if self._new_losses is not None:
             self._new_losses = [] if state["new_losses"] is None else [state["new_losses"].cpu()]
@@ -174,15 +204,15 @@ class SiftingPipeline:
 
     def _pool_kept(self, poolable: FormattedBatch | SiftingBatch, selection: Selection) -> None:
         num_samples = len(poolable)
+        kept_idx = selection.kept_idx
+        kept = None
         with self._stage("sift"):
-            kept_idx = selection.kept_idx
-            is_whole = len(kept_idx) == num_samples
-            kept = poolable if is_whole else poolable.select(kept_idx)
-        with self._stage("accumulate"):
-            if not self.pool.num_samples:
-                self._batch_size = max(self._loader_batch_size or 0, num_samples)
             if kept_idx:
-                self.pool.add(kept)
+                is_whole = len(kept_idx) == num_samples
+                kept = poolable if is_whole else poolable.select(kept_idx)
+        with self._stage("accumulate"):
+            if kept is not None:
+                self.pool.add(kept, source_size=num_samples)
         self._num_seen_since += num_samples
         self._num_kept_since += len(kept_idx)
         self.statistics.record(

@@ -11,6 +11,7 @@ https://docs.pytorch.org/tutorials/advanced/generic_join.html
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,7 @@ class Ranks:
         process_group: The group; the default group if None. It is looked up when it is needed,
             since a script may build its loader first.
         shares_losses: Whether the ranks tell each other the losses that they scored.
+        settings: Numbers that must be the same on all ranks, by the user's names for them.
 
     Example:
         >>> ranks = Ranks(None, shares_losses=False)
@@ -52,8 +54,15 @@ class Ranks:
         True
     """
 
-    def __init__(self, process_group: Any, *, shares_losses: bool) -> None:
+    def __init__(
+        self,
+        process_group: Any,
+        *,
+        shares_losses: bool,
+        settings: Mapping[str, float] | None = None,
+    ) -> None:
         self._process_group = process_group
+        self._settings = dict(settings or {})
         self.shares_losses = shares_losses
 
     @property
@@ -103,22 +112,23 @@ class Ranks:
             RuntimeError: If another rank has ended, does not answer within the process group's
                 timeout, or iterates over another epoch or with other settings.
         """
-        losses = torch.empty(0) if losses is None else losses
+        nothing = torch.empty(0, dtype=torch.float32, device="cpu")
+        losses = nothing if losses is None else losses
         if self.size == 1:
-            return Agreement(is_ready, is_first_batch_shared=False, others_losses=torch.empty(0))
-        told = {
+            return Agreement(is_ready, is_first_batch_shared=False, others_losses=nothing)
+        told: dict[str, float] = self._settings | {
+            "share_history": self.shares_losses,
             "epoch": epoch,
             "step": step,
-            "share_history": int(self.shares_losses),
             "fingerprint": -1 if fingerprint is None else fingerprint,
             "num_losses": losses.numel(),
         }
         numbers = [value for number in told.values() for value in (number, -number)]
-        vector = torch.tensor([int(is_ready), *numbers], dtype=torch.int64)
+        vector = torch.tensor([is_ready, *numbers], dtype=torch.float64, device="cpu")
         self._reduce_to_minimum(vector, step)
         minimums = dict(zip(told, vector[1::2].tolist(), strict=True))
         maximums = dict(zip(told, (-vector[2::2]).tolist(), strict=True))
-        for name in ("share_history", "epoch", "step"):
+        for name in (*self._settings, "share_history", "epoch", "step"):
             if minimums[name] != maximums[name]:
                 self._raise_out_of_step(name, told[name], minimums[name], maximums[name])
         has_fingerprint = minimums["fingerprint"] >= 0
@@ -126,7 +136,7 @@ class Ranks:
             is_ready=bool(vector[0]),
             is_first_batch_shared=has_fingerprint
             and minimums["fingerprint"] == maximums["fingerprint"],
-            others_losses=self._exchange(losses, maximums["num_losses"], step),
+            others_losses=self._exchange(losses, int(maximums["num_losses"]), step),
         )
 
     def _reduce_to_minimum(self, vector: torch.Tensor, step: int) -> None:
@@ -138,8 +148,8 @@ class Ranks:
 
     def _exchange(self, losses: torch.Tensor, max_losses: int, step: int) -> torch.Tensor:
         if not self.shares_losses or not max_losses:
-            return torch.empty(0)
-        padded = torch.full((max_losses,), torch.nan)
+            return losses[:0]
+        padded = torch.full((max_losses,), torch.nan, dtype=torch.float32, device="cpu")
         padded[: losses.numel()] = losses
         gathered = [torch.empty_like(padded) for _ in range(self.size)]
         try:
@@ -154,15 +164,17 @@ class Ranks:
         return RuntimeError(
             f"Rank {self.rank} of {self.size} asked the other ranks for batch {step} and got no "
             "answer: one of them has ended, or did not ask for its next batch within the process "
-            f"group's timeout. Look into the log of the rank that ended first. ({reason})"
+            "group's timeout. Look into the log of the rank that ended first; if none has, "
+            "`loss_impl` or the loop may call a collective on some ranks only, such as the "
+            f"forward pass of a DDP model that is not `model`. ({reason})"
         )
 
-    def _raise_out_of_step(self, name: str, own: int, minimum: int, maximum: int) -> None:
+    def _raise_out_of_step(self, name: str, own: float, minimum: float, maximum: float) -> None:
         raise RuntimeError(
-            f"Rank {self.rank} of {self.size} has {name}={own}, but over all ranks it goes from "
-            f"{minimum} to {maximum}. Build the SiftingDataloader with the same arguments on "
+            f"Rank {self.rank} of {self.size} has {name}={own:g}, but over all ranks it goes from "
+            f"{minimum:g} to {maximum:g}. Build the SiftingDataloader with the same arguments on "
             "every rank, iterate over it on every rank, and leave an epoch early on all ranks "
-            "after the same batch."
+            "after the same batch; give the group of the ranks that do so as `process_group`."
         )
 
 

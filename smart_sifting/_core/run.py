@@ -22,8 +22,9 @@ from smart_sifting.sift_config.sift_configs import SiftingBaseConfig
 MAX_CARRIED_BATCHES = 4
 """How many batches' worth of kept samples a rank may carry over to the next epoch."""
 
-_NOTHING = object()
 _UNEVEN_SHARE = 0.1
+_HALF_A_BATCH = 0.5
+_FEW_BATCHES = 0.2
 
 
 class SiftingRun:
@@ -62,7 +63,7 @@ class SiftingRun:
         self._seed = seed
         self._num_steps = 0
         self._num_steps_in_epoch = 0
-        self._held: Any = _NOTHING
+        self._held: list[Any] = []
         self._fingerprint: int | None = None
         self._is_seeded = False
         self._is_in_epoch = False
@@ -74,16 +75,19 @@ class SiftingRun:
     def batches(self) -> Iterator[Any]:
         """Yield the batches of one epoch; continues one of which the state was loaded."""
         self._begin_epoch()
-        asked = time.perf_counter()
-        while self._all_have_a_batch(self._fill()):
-            yield self._give(asked)
+        try:
             asked = time.perf_counter()
-        is_carried = self._ranks.size > 1 or self._is_too_small_for_batch_norm
-        if self._ranks.size > 1:
-            self._read_on()
-        elif self._pipeline.pool.num_samples and not (is_carried or self._wrapped.drops_last):
-            yield self._give(asked)
-        self._end_epoch(is_carried=is_carried)
+            while self._all_have_a_batch(self._fill()):
+                yield self._give(asked)
+                asked = time.perf_counter()
+            is_carried = self._ranks.size > 1 or self._is_too_small_for_batch_norm
+            if self._ranks.size > 1:
+                self._read_on()
+            elif self._pipeline.pool.num_samples and not (is_carried or self._wrapped.drops_last):
+                yield self._give(asked)
+            self._end_epoch(is_carried=is_carried)
+        finally:
+            self._wrapped.end()
 
     def expected_num_steps(self, num_epochs: int, *, kept_fraction: float) -> int:
         """Return how many batches the next epochs are expected to have together.
@@ -99,19 +103,35 @@ class SiftingRun:
             TypeError: If the wrapped loader has no length.
         """
         num_full = len(self._wrapped.loader)
-        num_delayed, total, num_carried = self._delay - self._num_steps, 0, 0.0
-        carries_over = self._ranks.size > 1
+        num_delayed, num_passed_in_all = self._delay - self._num_steps, 0
+        num_sifted = 0.0
         for _ in range(num_epochs):
             if self._base_config.repeat_delay_per_epoch:
                 num_delayed = self._delay
             num_passed = min(num_full, max(0, num_delayed))
-            num_kept = (num_full - num_passed) * kept_fraction + num_carried
-            rounds_down = carries_over or self._wrapped.drops_last
-            num_sifted = math.floor(num_kept) if rounds_down else math.ceil(num_kept)
-            num_carried = num_kept - num_sifted if carries_over else 0.0
-            total += num_passed + num_sifted
+            num_passed_in_all += num_passed
             num_delayed -= num_passed
-        return total
+            num_sifted += self._expect_sifted(num_full - num_passed, kept_fraction)
+        if self._ranks.size > 1:
+            num_sifted = max(0.0, num_sifted - _HALF_A_BATCH)
+        return num_passed_in_all + math.ceil(num_sifted - 1e-9)
+
+    def _expect_sifted(self, num_batches: int, kept_fraction: float) -> float:
+        """Return the expected number of sifted batches of one epoch.
+
+        How full the last one gets is as good as uniform, so that a partial batch that is yielded
+        counts as half a batch more than its samples, one that is dropped as half a batch less.
+        """
+        num_kept = num_batches * kept_fraction
+        if self._ranks.size > 1:
+            return num_kept
+        size = self._wrapped.batch_size or 1_000_000
+        num_samples = num_batches * size
+        spread = math.sqrt(num_samples * kept_fraction * (1 - kept_fraction)) / size
+        is_uniform = spread > _FEW_BATCHES and num_kept >= 1
+        if self._wrapped.drops_last:
+            return num_kept - _HALF_A_BATCH if is_uniform else math.floor(num_kept)
+        return num_kept + _HALF_A_BATCH * (1 - 1 / size) if is_uniform else math.ceil(num_kept)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to continue, as plain values."""
@@ -120,7 +140,7 @@ class SiftingRun:
             "num_steps": self._num_steps,
             "num_steps_in_epoch": self._num_steps_in_epoch,
             "is_in_epoch": self._is_in_epoch,
-            "held": [] if self._held is _NOTHING else [snapshot(self._held)],
+            "held": snapshot(self._held),
             "wrapped": self._wrapped.state_dict(is_in_epoch=self._is_in_epoch),
             "statistics": self.statistics.state_dict(),
             "pipeline": self._pipeline.state_dict(),
@@ -128,18 +148,20 @@ class SiftingRun:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what :meth:`state_dict` returned."""
+        self._wrapped.load_state_dict(state["wrapped"], is_in_epoch=state["is_in_epoch"])
         self._is_seeded = True
         self._num_steps = state["num_steps"]
         self._num_steps_in_epoch = state["num_steps_in_epoch"]
         self._is_in_epoch = self._is_resuming = state["is_in_epoch"]
-        self._held = snapshot(state["held"][0]) if state["held"] else _NOTHING
+        self._held = snapshot(state["held"])
         self.statistics.load_state_dict(state["statistics"])
         self._pipeline.load_state_dict(state["pipeline"])
-        self._wrapped.load_state_dict(state["wrapped"], is_in_epoch=self._is_in_epoch)
 
-    def begin_anew(self) -> None:
-        """Begin an epoch next, although the state that was loaded is of one under way."""
+    def end_epoch(self) -> None:
+        """Count the epoch under way as over: the next iteration, or a saved state, begins one."""
         self._is_resuming = False
+        if self._is_in_epoch:
+            self._end_epoch(is_carried=self._ranks.size > 1)
 
     @property
     def _delay(self) -> int:
@@ -157,8 +179,7 @@ class SiftingRun:
             self._is_resuming = False
             self._wrapped.resume()
             return
-        if self._is_in_epoch:
-            self._end_epoch(is_carried=self._ranks.size > 1)
+        self.end_epoch()
         if self._ranks.size > 1:
             check_model_is_whole(self._model)
         self._is_in_epoch = True
@@ -169,15 +190,18 @@ class SiftingRun:
     def _fill(self) -> bool:
         """Load and sift until there is a batch to give; return whether there is one."""
         while True:
-            if self._held is not _NOTHING:
+            if self._held:
                 if self._is_delayed:
                     return True
-                batch, self._held = self._held, _NOTHING
-                self._pipeline.sift(batch)
+                self._sift_held()
             elif self._pipeline.is_ready and not self._is_delayed:
                 return True
             elif not self._load():
                 return False
+
+    def _sift_held(self) -> None:
+        self._pipeline.sift(self._held[0])
+        self._held = []  # not before: an error in user code leaves the batch where it is
 
     def _load(self) -> bool:
         """Load a batch and hold it; return whether there was one."""
@@ -186,7 +210,7 @@ class SiftingRun:
         self.statistics.record_seconds("load", time.perf_counter() - started)
         if batch is END:
             return False
-        self._held = batch
+        self._held = [batch]
         self.statistics.record(num_batches_loaded=1)
         if self._ranks.size > 1 and self.statistics.num_batches_loaded == 1:
             self._fingerprint = fingerprint(batch)
@@ -207,13 +231,16 @@ class SiftingRun:
         self._fingerprint = None
         if agreement.is_first_batch_shared and self._ranks.rank == 0:
             log_lines.warn_about_shared_data(self._ranks.size)
+        if not agreement.is_ready and not is_ready and not self._num_steps_in_epoch:
+            log_lines.warn_about_idle_epoch(self._ranks.rank)
         if agreement.others_losses.numel():
             self._pipeline.selector.history.push(agreement.others_losses)
         return agreement.is_ready
 
     def _give(self, asked: float) -> Any:
-        if self._held is not _NOTHING:
-            batch, self._held = self._held, _NOTHING
+        if self._held:
+            (batch,), self._held = self._held, []
+            self._pipeline.learn_format(batch)
             num_samples = self._pipeline.count_samples(batch)
             self.statistics.record(samples_seen=num_samples, samples_kept=num_samples)
             self._watch.interrupt()
@@ -240,22 +267,25 @@ class SiftingRun:
     def _read_on(self) -> None:
         """Read on, as another rank has nothing more, but not more than may be carried over."""
         while not self._is_delayed and not self._pipeline.holds(MAX_CARRIED_BATCHES):
-            if self._held is not _NOTHING:
-                batch, self._held = self._held, _NOTHING
-                self._pipeline.sift(batch)
+            if self._held:
+                self._sift_held()
             elif not self._load():
                 break
         num_unread = self._wrapped.num_unread
         self.statistics.record(batches_unread=num_unread)
         num_batches = self._wrapped.num_loaded + num_unread
-        if num_unread > _UNEVEN_SHARE * num_batches and not self._has_warned_of_unread:
+        is_much = num_unread > _UNEVEN_SHARE * num_batches
+        if not self._wrapped.has_length and not self._held:
+            is_much = self._load()  # the only way to know; what it gives is carried over too
+        if is_much and not self._has_warned_of_unread:
             self._has_warned_of_unread = True
-            log_lines.warn_about_uneven_ranks(self._ranks.rank, num_unread, num_batches)
+            log_lines.warn_about_uneven_ranks(self._ranks.rank, num_unread)
 
     def _end_epoch(self, *, is_carried: bool) -> None:
         if not is_carried:
             self.statistics.record(samples_dropped_last=self._pipeline.pool.num_samples)
             self._pipeline.pool.clear()
+            self._held = []
         self._wrapped.end()
         self._is_in_epoch = False
 
@@ -269,4 +299,4 @@ class SiftingRun:
     def _seed_this_rank(self) -> None:
         if not self._is_seeded:
             self._is_seeded = True
-            self._pipeline.selector.generator.manual_seed((self._seed + self._ranks.rank) % 2**64)
+            self._pipeline.selector.seed(self._seed + self._ranks.rank)

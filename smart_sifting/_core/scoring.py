@@ -5,7 +5,7 @@ Shape suffixes in this file: B = samples in the batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -28,10 +28,14 @@ def score_batch(
 ) -> torch.Tensor:
     """Return the loss of each sample, leaving no trace.
 
-    The model is in eval mode meanwhile, so that dropout is off and BatchNorm statistics stay as
-    they are; afterwards every module has its own training flag again. No gradient is recorded and
-    the global random state, CPU and CUDA, is as before. Of a DDP model the inner one is used: the
-    wrapper may call collectives, which ranks that score differently often would wait for forever.
+    The model is in eval mode meanwhile, and so are modules that are attributes of ``loss_impl``:
+    dropout is off and BatchNorm statistics stay as they are; afterwards every module has its own
+    training flag again. No gradient is recorded and torch's global random state, CPU and CUDA, is
+    as before. Of a DDP model the inner one is used, and DDP inside the model broadcasts nothing:
+    ranks that score differently often would wait for each other forever.
+
+    Not undone is what a forward pass does whatever the mode: forward hooks run, and buffers that
+    are changed in eval mode too, change.
 
     Args:
         loss_impl: Gives the losses.
@@ -54,8 +58,10 @@ def score_batch(
         tensor([2.])
     """
     inner_model = find_inner_model(model)
+    modules = _find_modules(model, loss_impl)
     with (
-        evaluating(inner_model),
+        evaluating(modules),
+        without_collectives(modules),
         torch.no_grad(),
         unchanged_random_state(inner_model),
         without_autocast_cache(),
@@ -89,19 +95,50 @@ def find_inner_model(model: torch.nn.Module) -> torch.nn.Module:
     return inner
 
 
-@contextmanager
-def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Switch every module to eval mode, and each back to what it was.
+def _find_modules(model: torch.nn.Module, loss_impl: object) -> list[torch.nn.Module]:
+    """Return every module that a scoring pass may use, each once."""
+    attributes = getattr(loss_impl, "__dict__", {}).values()
+    roots = [model, loss_impl, *attributes]
+    found = [
+        module for root in roots if isinstance(root, torch.nn.Module) for module in root.modules()
+    ]
+    return list(dict.fromkeys(found))
 
-    The flags are set directly: a model may override ``train()``, to freeze layers for example.
+
+@contextmanager
+def without_collectives(modules: Sequence[torch.nn.Module]) -> Iterator[None]:
+    """Keep DDP from broadcasting its buffers in the forward pass.
 
     Args:
-        model: The model.
+        modules: Modules, those of DDP among them.
 
     Yields:
         Nothing.
     """
-    training_modules = [module for module in model.modules() if module.training]
+    wrappers = [module for module in modules if isinstance(module, DistributedDataParallel)]
+    synchronises = [wrapper.require_forward_param_sync for wrapper in wrappers]
+    try:
+        for wrapper in wrappers:
+            wrapper.require_forward_param_sync = False
+        yield
+    finally:
+        for wrapper, value in zip(wrappers, synchronises, strict=True):
+            wrapper.require_forward_param_sync = value
+
+
+@contextmanager
+def evaluating(modules: Sequence[torch.nn.Module]) -> Iterator[None]:
+    """Switch modules to eval mode, and each back to what it was.
+
+    The flags are set directly: a model may override ``train()``, to freeze layers for example.
+
+    Args:
+        modules: The modules, children too.
+
+    Yields:
+        Nothing.
+    """
+    training_modules = [module for module in modules if module.training]
     try:
         for module in training_modules:
             module.training = False

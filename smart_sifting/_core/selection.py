@@ -57,7 +57,18 @@ class Selector:
     def __init__(self, *, beta: float, history_length: int, seed: int) -> None:
         self._beta = beta
         self.history = LossHistory(history_length)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator("cpu")
+        self.seed(seed)
+
+    def seed(self, seed: int) -> None:
+        """Seed the generator.
+
+        Args:
+            seed: Any whole number. What is drawn has nothing to do with what the global random
+                state gives after the same seed, of which the user's data may be made.
+        """
+        mixed = (seed * 0x9E3779B97F4A7C15 + 0xD1B54A32D192ED03) % 2**64  # a bijection
+        self.generator.manual_seed(mixed)
 
     def select(self, loss_B: torch.Tensor) -> Selection:
         """Enter a batch's losses into the history and draw which samples are kept.
@@ -73,7 +84,8 @@ class Selector:
         """
         self.history.push(loss_B)
         history_H, num_losses = self.history.reference(loss_B)
-        draw_2B = torch.rand(2, loss_B.numel(), generator=self.generator)
+        shape = (2, loss_B.numel())
+        draw_2B = torch.rand(shape, generator=self.generator, dtype=torch.float32, device="cpu")
         draw_2B = draw_2B.to(loss_B.device, non_blocking=True)
         percentile_B = percentile(loss_B, history_H, num_losses, 1 - draw_2B[0])
         is_finite_B = loss_B.isfinite()

@@ -6,9 +6,11 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import RandomSampler
+from torch.utils.data import BatchSampler, RandomSampler
 
 from smart_sifting._core import log_lines
+
+_ONE_SHOT = (Generator, enumerate, filter, map, reversed, zip)
 
 END = object()
 """What :meth:`WrappedLoader.read` gives when the epoch is over."""
@@ -31,7 +33,7 @@ class WrappedLoader:
     """
 
     def __init__(self, loader: object) -> None:
-        if not isinstance(loader, Iterable) or isinstance(loader, Generator):
+        if not isinstance(loader, Iterable) or isinstance(loader, _ONE_SHOT):
             raise TypeError(
                 f"`orig_dataloader` is a {type(loader).__name__}, but must be iterable once "
                 "per epoch, such as a torch.utils.data.DataLoader."
@@ -44,12 +46,15 @@ class WrappedLoader:
 
     @property
     def batch_size(self) -> int | None:
-        """How many samples a full batch has, or None if the loader does not say."""
-        for source in (self.loader, self._batch_sampler):
-            batch_size = getattr(source, "batch_size", None)
-            if isinstance(batch_size, int):
-                return batch_size
-        return None
+        """How many samples a full batch has, or None if the loader does not say.
+
+        Of batch samplers only torch's own is asked: that of another may count tokens, or the
+        samples of all ranks.
+        """
+        batch_size = getattr(self.loader, "batch_size", None)
+        if batch_size is None and type(self._batch_sampler) is BatchSampler:
+            batch_size = self._batch_sampler.batch_size
+        return batch_size if isinstance(batch_size, int) else None
 
     @property
     def drops_last(self) -> bool:
@@ -62,8 +67,17 @@ class WrappedLoader:
         """How many batches of the epoch were not read, 0 if the loader has no length."""
         try:
             return max(0, len(self.loader) - self.num_loaded)
-        except TypeError:
+        except (TypeError, NotImplementedError):
             return 0
+
+    @property
+    def has_length(self) -> bool:
+        """Whether the loader says how many batches an epoch has."""
+        try:
+            len(self.loader)
+        except (TypeError, NotImplementedError):
+            return False
+        return True
 
     def begin(self) -> None:
         """Begin an epoch."""
@@ -93,10 +107,13 @@ class WrappedLoader:
             begin (of the next epoch, between two), and within an epoch the loader's own state if
             it has one, such as torchdata's StatefulDataLoader.
         """
+        own = self._own_state_to_load
+        if own is None and is_in_epoch:
+            own = self._own_state()
         return {
             "num_loaded": self.num_loaded,
             "generators": self._begin_states if is_in_epoch else self._generator_states(),
-            "own": self._own_state() if is_in_epoch else None,
+            "own": own,
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, is_in_epoch: bool) -> None:
@@ -105,10 +122,19 @@ class WrappedLoader:
         Args:
             state: What :meth:`state_dict` returned.
             is_in_epoch: Whether it was taken within an epoch.
+
+        Raises:
+            ValueError: If the loader does not have the generators that it had.
         """
+        generators = self._generators()
+        if len(generators) != len(state["generators"]):
+            raise ValueError(
+                f"`state_dict` is of a loader with {len(state['generators'])} generator(s), but "
+                f"the wrapped loader has {len(generators)}. Wrap a loader made alike."
+            )
         self.num_loaded = state["num_loaded"]
         self._begin_states = [generator_state.cpu() for generator_state in state["generators"]]
-        for generator, begin_state in zip(self._generators(), self._begin_states, strict=True):
+        for generator, begin_state in zip(generators, self._begin_states, strict=True):
             generator.set_state(begin_state)
         self._own_state_to_load = state["own"]
         if is_in_epoch and state["own"] is None and self._is_shuffled_by_global_state:
@@ -123,6 +149,7 @@ class WrappedLoader:
         if self._own_state_to_load is not None:
             self.loader.load_state_dict(self._own_state_to_load)
             self._batches = iter(self.loader)
+            self._own_state_to_load = None
             return
         self._batches = iter(self.loader)
         for num_skipped in range(self.num_loaded):

@@ -8,18 +8,20 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from smart_sifting._core.accumulator import Accumulator
 from smart_sifting._core.formats import BatchFormats, raise_wrong_number
-from smart_sifting._core.layouts import FormattedBatch
+from smart_sifting._core.layouts import FormattedBatch, copy_containers
 from smart_sifting._core.scoring import LossImplementation, find_inner_model, score_batch
 from smart_sifting._core.selection import Selector
 from smart_sifting._pilot.stopwatch import Stopwatch
 from smart_sifting.data_model.data_model_interface import SiftingBatch, SiftingBatchTransform
 from smart_sifting.exceptions import UnsupportedDataFormatException
 
-_BETA = 1.0  # keeps one half; what selection and pooling take hardly depends on it
+_BETA = 1.0  # keeps one half: the price of pooling, per kept sample, is hardly another elsewhere
 _HISTORY_LENGTH = 500
+_TOO_FEW = "more than 1 value per channel"  # what torch says of a variance of one value
 
 
 class BatchPilot:
@@ -58,14 +60,14 @@ class BatchPilot:
         self._selector = Selector(beta=_BETA, history_length=_HISTORY_LENGTH, seed=0)
         self._pool: Accumulator[Any] = Accumulator()
 
-    def sift(self, batch: Any) -> tuple[Any, int]:
+    def sift(self, batch: Any) -> tuple[Any, int, int]:
         """Score a batch, select, pool what is kept, and take a batch when the pool is full.
 
         Args:
             batch: As loaded.
 
         Returns:
-            The transformed batch, and how many samples it holds.
+            The transformed batch, how many samples it holds, and how many of them were kept.
 
         Raises:
             UnsupportedDataFormatException: If samples cannot be taken from the batch.
@@ -73,12 +75,13 @@ class BatchPilot:
             TypeError: If the loss is no tensor.
         """
         measure = self._stopwatch.measure
-        transformed: Any = batch
+        transformed = batch
+        scored = original = copy_containers(batch) if self._transforms is None else batch
         if self._transforms is not None:
             with measure("transform"):
-                transformed = self._transforms.transform(batch)
+                scored = transformed = self._transforms.transform(batch)
         with measure("score"):
-            loss_B = score_batch(self._loss_impl, self._model, transformed, batch)
+            loss_B = score_batch(self._loss_impl, self._model, scored, original)
         num_samples = loss_B.numel()
         with measure("transform"):
             poolable = self._to_poolable(transformed, num_samples)
@@ -92,17 +95,18 @@ class BatchPilot:
             batch_size = max(self._loader_batch_size or 0, num_samples)
             if self._pool.num_samples >= batch_size:
                 self._give(self._pool.take(batch_size))
-        return transformed, num_samples
+        return transformed, num_samples, len(kept_idx)
 
-    def train(self, transformed: Any, batch: Any) -> None:
+    def train(self, transformed: Any, batch: Any, num_samples: int) -> None:
         """Train on the whole batch: forward, backward and, with an optimizer, its step.
 
         Args:
             transformed: The transformed batch.
             batch: As loaded.
+            num_samples: How many samples it holds.
 
         Raises:
-            ValueError: If the losses carry no gradient.
+            ValueError: If the losses carry no gradient, or the model needs a larger batch.
         """
         measure = self._stopwatch.measure
         for parameter in self._model.parameters():
@@ -112,7 +116,7 @@ class BatchPilot:
                 self._optimizer.zero_grad()
         torch.clear_autocast_cache()  # scoring left weights there that carry no gradient
         with measure("forward"):
-            loss = self._loss_impl.loss(self._model, transformed, batch).mean()
+            loss = self._compute_loss(transformed, batch, num_samples)
         self._check_gradient(loss)
         with measure("backward"):
             self._run_backward(loss)
@@ -143,6 +147,21 @@ class BatchPilot:
 
     def _give(self, pooled: Any) -> Any:
         return pooled if self._transforms is None else self._transforms.reverse_transform(pooled)
+
+    def _compute_loss(self, transformed: Any, batch: Any, num_samples: int) -> torch.Tensor:
+        try:
+            return self._loss_impl.loss(self._model, transformed, batch).mean()
+        except ValueError as error:
+            if num_samples > 1 or not self._takes_batch_statistics() or _TOO_FEW not in str(error):
+                raise
+            raise ValueError(
+                "`orig_dataloader` gave a batch of 1 sample, but the BatchNorm layers of `model` "
+                "need 2 samples or more in training. Give a loader of larger batches, with "
+                "drop_last if one sample is left over."
+            ) from error
+
+    def _takes_batch_statistics(self) -> bool:
+        return any(isinstance(m, _BatchNorm) and m.training for m in self._model.modules())
 
     def _run_backward(self, loss: torch.Tensor) -> None:
         """Compute the gradients; of a DDP model without the hooks by which it counts them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import numbers
 import platform
 import statistics
 import time
@@ -13,10 +12,11 @@ from typing import Any
 import torch
 
 from smart_sifting._core.arguments import check_model, check_transforms
-from smart_sifting._core.cost_model import SiftingCosts, kept_fraction
+from smart_sifting._core.cost_model import SiftingCosts
 from smart_sifting._core.formats import BatchFormats
 from smart_sifting._core.scoring import LossImplementation
 from smart_sifting._core.wrapped_loader import END, WrappedLoader
+from smart_sifting._pilot.arguments import check_optimizer, read_betas, read_count
 from smart_sifting._pilot.batch import BatchPilot
 from smart_sifting._pilot.loading import (
     count_workers,
@@ -28,15 +28,16 @@ from smart_sifting._pilot.report import (
     STAGE_LABELS,
     PilotReport,
     StageSeconds,
+    summarise_pooling,
     summarise_stage,
 )
-from smart_sifting._pilot.stopwatch import BatchTimes, Stopwatch, spread_over_batches
+from smart_sifting._pilot.stopwatch import BatchTimes, Stopwatch
 from smart_sifting._pilot.untouched_state import leaving_no_trace
 from smart_sifting.data_model.data_model_interface import SiftingBatchTransform
 from smart_sifting.loss.abstract_sift_loss_module import check_loss_impl
 
 DEFAULT_BETAS = (0.1, 0.25, 0.5, 1, 2, 3, 10, 100)
-_SIFTING = ("transform", "score", "select", "pool")
+_SCORING = ("transform", "score", "select")
 _TRAINING = ("forward", "backward", "step")
 
 
@@ -58,8 +59,9 @@ def pilot(
     Every batch is loaded, sifted as a ``SiftingDataloader`` does it (transform, scoring pass,
     selection, pooling) and trained on whole: ``loss_impl`` in train mode with gradients, the mean,
     backward, and a step if there is an optimizer. On a GPU each stage is waited for. Per sample
-    the medians over the batches count; of pooling, which comes in bursts, the mean. All
-    expectations hold for the time after the ``sift_delay``.
+    the medians over the batches count; of pooling, which comes in bursts and is paid for kept
+    samples only, the mean per kept sample. All expectations hold for the time after the
+    ``sift_delay``.
 
     Nothing is trained: model, gradients, optimizer, training flags, global random states and the
     generators of the loader are put back as they were; ``leaving_no_trace`` says which. The
@@ -80,7 +82,8 @@ def pilot(
         orig_dataloader: The loader to be wrapped, which may be infinite. Where it has fewer
             batches than asked for, those there are count; a smaller last one does not.
         batch_transforms: As for a SiftingDataloader.
-        optimizer: Of the model. Without it training is measured without the step.
+        optimizer: Of the model, with a step that needs no closure. Without it training is measured
+            without the step.
         betas: Selectivities to look at, each positive and finite.
         beta_value: The one you mean to use: it is added to ``betas``, its verdict comes first.
         num_batches: Batches to measure, ``>= 1``.
@@ -113,10 +116,10 @@ def pilot(
         orig_dataloader,
         batch_transforms=batch_transforms,
         optimizer=optimizer,
-        betas=_read_betas(betas, beta_value),
+        betas=read_betas(betas, beta_value),
         beta_value=beta_value,
-        num_batches=_read_count("num_batches", num_batches, minimum=1),
-        num_warmup=_read_count("num_warmup", num_warmup, minimum=0),
+        num_batches=read_count("num_batches", num_batches, minimum=1),
+        num_warmup=read_count("num_warmup", num_warmup, minimum=0),
         batch_format_index=batch_format_index,
         clock=time.perf_counter,
     )
@@ -155,14 +158,14 @@ def run_pilot(
         The report.
 
     Raises:
-        TypeError: If ``optimizer`` is no optimizer, or as :func:`pilot`.
+        TypeError: As :func:`pilot`.
         ValueError: As :func:`pilot`.
     """
     check_loss_impl(loss_impl)
     loader = WrappedLoader(detach_loader(orig_dataloader))
     check_model(model)
     check_transforms(batch_transforms)
-    _check_optimizer(optimizer)
+    check_optimizer(optimizer)
     formats = BatchFormats(batch_format_index)
     stopwatch = Stopwatch(clock, _find_device(model))
     with (
@@ -213,12 +216,12 @@ def _run_batches(
                 batch = loader.read()
             if batch is END:
                 break
-            transformed, num_samples = batch_pilot.sift(batch)
+            transformed, num_samples, num_kept = batch_pilot.sift(batch)
             largest = max(largest, num_samples)
             is_trainable = num_samples > 1 or largest == 1  # BatchNorm refuses a left-over sample
             if is_trainable:
-                batch_pilot.train(transformed, batch)
-            batch_times = stopwatch.finish(num_samples=num_samples)
+                batch_pilot.train(transformed, batch, num_samples)
+            batch_times = stopwatch.finish(num_samples=num_samples, num_kept=num_kept)
             if is_trainable:
                 times.append(batch_times)
     if not times:
@@ -251,18 +254,17 @@ def _find_batch_size(times: Sequence[BatchTimes]) -> int:
 def _summarise(
     times: Sequence[BatchTimes], loading_s: Sequence[float], *, is_overlapped: bool
 ) -> tuple[SiftingCosts, tuple[StageSeconds, ...]]:
-    groups: dict[str, tuple[str, ...]] = {stage: (stage,) for stage in (*_SIFTING, *_TRAINING)}
-    groups |= {"sifting": _SIFTING, "training": _TRAINING}
-    spread = spread_over_batches("pool", times)
-    found = {"load": summarise_stage("load", loading_s)}
+    groups: dict[str, tuple[str, ...]] = {stage: (stage,) for stage in (*_SCORING, *_TRAINING)}
+    groups |= {"scoring": _SCORING, "training": _TRAINING}
+    found = {"load": summarise_stage("load", loading_s), "pool": summarise_pooling(times)}
     for name, stages in groups.items():
         if any(stage in batch.seconds for batch in times for stage in stages):
-            batches = times if name == "pool" else spread
-            found[name] = summarise_stage(name, [batch.per_sample(stages) for batch in batches])
+            found[name] = summarise_stage(name, [batch.per_sample(stages) for batch in times])
     costs = SiftingCosts(
         loading_s=found["load"].median_s,
-        scoring_s=found["sifting"].median_s,
+        scoring_s=found["scoring"].median_s,
         training_s=found["training"].median_s,
+        pooling_s=found["pool"].median_s,
         is_loading_overlapped=is_overlapped,
     )
     return costs, tuple(found[name] for name in STAGE_LABELS if name in found)
@@ -277,32 +279,3 @@ def _describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU ({platform.machine()})" if device.type == "cpu" else str(device)
-
-
-def _check_optimizer(optimizer: object) -> None:
-    if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
-        raise TypeError(
-            f"`optimizer` is {optimizer!r}, but must be a torch.optim.Optimizer of the model, or "
-            "None to measure training without its step."
-        )
-
-
-def _read_betas(betas: Iterable[object], beta_value: object) -> tuple[float, ...]:
-    values = [*betas] if beta_value is None else [beta_value, *betas]
-    if not values:
-        raise ValueError("`betas` is empty, but must hold one selectivity or more, such as 1.")
-    read = set()
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise TypeError(f"`betas` holds {value!r}, but must hold numbers, such as 1.0.")
-        kept_fraction(float(value))
-        read.add(float(value))
-    return tuple(sorted(read))
-
-
-def _read_count(name: str, value: object, *, minimum: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"`{name}` is {value!r}, but must be a whole number.")
-    if value < minimum:
-        raise ValueError(f"`{name}` is {value!r}, but must be at least {minimum}.")
-    return int(value)

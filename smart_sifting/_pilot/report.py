@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from smart_sifting._core.cost_model import SiftingCosts, kept_fraction, round_up
+from smart_sifting._pilot.stopwatch import BatchTimes
 
 STAGE_LABELS = {
     "load": "loading",
     "transform": "batch transform",
     "score": "scoring pass",
     "select": "selection",
-    "pool": "pooling",
-    "sifting": "sifting, together",
+    "scoring": "scoring, together",
+    "pool": "pooling, per kept sample",
     "forward": "forward",
     "backward": "backward",
     "step": "optimizer step",
@@ -30,11 +31,11 @@ _NOISY_SPREAD = 0.25
 
 @dataclass(frozen=True, slots=True)
 class StageSeconds:
-    """How long one stage takes, seconds per sample.
+    """How long one stage takes, seconds per sample; of pooling, per kept sample.
 
     Attributes:
         stage: Its name, a key of ``STAGE_LABELS``.
-        median_s: Median over the measured batches.
+        median_s: Median over the measured batches; of pooling, which comes in bursts, the mean.
         lower_s: Lower quartile.
         upper_s: Upper quartile.
     """
@@ -67,8 +68,8 @@ class PilotReport:
     that does to the accuracy is not measured here.
 
     Attributes:
-        costs: Seconds per sample: the medians that all expectations follow from.
-        stages: Seconds per sample by stage, with quartiles.
+        costs: Seconds per sample: the figures that all expectations follow from.
+        stages: Seconds per sample by stage, with quartiles; of pooling, per kept sample.
         betas: Selectivities to look at, ascending.
         beta_value: The selectivity that was asked for first, or None.
         batch_size: Samples in a measured batch; the median, if they differ.
@@ -128,7 +129,8 @@ class PilotReport:
     def as_dict(self) -> dict[str, Any]:
         """Return everything as strings, numbers, lists and dicts, ready for JSON.
 
-        Seconds are per sample; ``break_even_beta`` is None if no selectivity saves time.
+        Seconds are per sample, of pooling per kept sample; ``break_even_beta`` is None if no
+        selectivity saves time.
         """
         break_even = self.break_even_beta
         plain = {
@@ -170,7 +172,7 @@ class PilotReport:
         return any(
             seconds.upper_s - seconds.lower_s > _NOISY_SPREAD * seconds.median_s
             for seconds in self.stages
-            if seconds.stage in ("sifting", "training")
+            if seconds.stage in ("scoring", "training")
         )
 
     def _find_telling_betas(self) -> list[float]:
@@ -191,7 +193,7 @@ class PilotReport:
         )
 
     def _describe_stages(self) -> str:
-        lines = ["ms per sample            median     quartiles"]
+        lines = [f"{'ms per sample':<25}{'median':>10}     quartiles"]
         for seconds in self.stages:
             label = STAGE_LABELS[seconds.stage]
             if seconds.stage == "load" and self.costs.is_loading_overlapped:
@@ -200,7 +202,7 @@ class PilotReport:
                 f"{1000 * value:.4f}"
                 for value in (seconds.median_s, seconds.lower_s, seconds.upper_s)
             )
-            lines.append(f"{label:<21}{median:>10}     {lower} to {upper}")
+            lines.append(f"{label:<25}{median:>10}     {lower} to {upper}")
         if self.costs.is_loading_overlapped:
             lines.append("Loading is what the workers can do, with nothing computed meanwhile.")
         if not any(seconds.stage == "step" for seconds in self.stages):
@@ -237,3 +239,29 @@ def summarise_stage(stage: str, seconds: Sequence[float]) -> StageSeconds:
         return StageSeconds(stage, seconds[0], seconds[0], seconds[0])
     lower_s, median_s, upper_s = statistics.quantiles(seconds, n=4, method="inclusive")
     return StageSeconds(stage, median_s, lower_s, upper_s)
+
+
+def summarise_pooling(times: Sequence[BatchTimes]) -> StageSeconds:
+    """Return what pooling takes per kept sample: the mean, and quartiles of the batches.
+
+    Pooling has much to do for a batch that fills the pool and little for the next, so that a
+    median would tell only the one or the other.
+
+    Args:
+        times: Of the measured batches.
+
+    Returns:
+        The summary; 0 if no sample was kept.
+
+    Example:
+        >>> bursts = [BatchTimes(4, {"pool": 1.0}, 2), BatchTimes(4, {"pool": 8.0}, 1)]
+        >>> summarise_pooling(bursts).median_s
+        3.0
+    """
+    pooling = [(batch.seconds.get("pool", 0.0), batch.num_kept) for batch in times]
+    num_kept = sum(kept for _, kept in pooling)
+    if not num_kept:
+        return StageSeconds("pool", 0.0, 0.0, 0.0)
+    quartiles = summarise_stage("pool", [seconds / kept for seconds, kept in pooling if kept])
+    mean_s = sum(seconds for seconds, _ in pooling) / num_kept
+    return dataclasses.replace(quartiles, median_s=mean_s)

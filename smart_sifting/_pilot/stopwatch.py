@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +16,12 @@ class BatchTimes:
     Attributes:
         num_samples: Samples in the batch.
         seconds: By stage.
+        num_kept: How many of its samples were kept.
     """
 
     num_samples: int
     seconds: Mapping[str, float]
+    num_kept: int = 0
 
     def per_sample(self, stages: Iterable[str]) -> float:
         """Return what the stages took together, seconds per sample."""
@@ -67,36 +68,12 @@ class Stopwatch:
         elapsed_s = self._clock() - began_s
         self._seconds[stage] = self._seconds.get(stage, 0.0) + elapsed_s
 
-    def finish(self, *, num_samples: int) -> BatchTimes:
+    def finish(self, *, num_samples: int, num_kept: int = 0) -> BatchTimes:
         """Return the times of the batch at hand and begin with the next one."""
-        times = BatchTimes(num_samples, self._seconds)
+        times = BatchTimes(num_samples, self._seconds, num_kept)
         self._seconds = {}
         return times
 
     def _wait_for_device(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-
-
-def spread_over_batches(stage: str, times: Iterable[BatchTimes]) -> list[BatchTimes]:
-    """Return the times with one stage's seconds spread evenly over all samples.
-
-    For a stage that has much to do for one batch and nothing for the next, of which a median
-    would tell only the one or the other.
-
-    Args:
-        stage: Its name.
-        times: At least one batch.
-
-    Example:
-        >>> bursts = [BatchTimes(4, {"pool": 0.0}), BatchTimes(4, {"pool": 8.0})]
-        >>> [batch.per_sample(["pool"]) for batch in spread_over_batches("pool", bursts)]
-        [1.0, 1.0]
-    """
-    batches = list(times)
-    weights = [batch.num_samples for batch in batches]
-    mean_s = statistics.fmean((batch.per_sample([stage]) for batch in batches), weights)
-    return [
-        BatchTimes(batch.num_samples, {**batch.seconds, stage: mean_s * batch.num_samples})
-        for batch in batches
-    ]

@@ -8,7 +8,8 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,7 +28,8 @@ class PilotTargetError(Exception):
 def run_target(target: str, **settings: Any) -> PilotReport:
     """Call a user's function for the arguments of a pilot, and run it.
 
-    The folder of a file goes on ``sys.path``, as for a script.
+    The folder of a file goes on ``sys.path``, as for a script, and ``sys.argv`` is the file alone
+    meanwhile: the pilot's own options are not for a parser of the user's.
 
     Args:
         target: ``path/to/file.py:function`` or ``package.module:function``. The function takes no
@@ -44,32 +46,49 @@ def run_target(target: str, **settings: Any) -> PilotReport:
     folder = _find_folder(place)
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
+    with _arguments_of_a_script(place):
+        with _pointing_into(folder, f"{place} cannot be imported"):
+            is_file = _is_file(place)
+            module = _import_file(Path(place)) if is_file else importlib.import_module(place)
+        function = _find_function(module, place, function_name)
+        with _pointing_into(folder, f"{target} failed"):
+            arguments = function()
+        _check_arguments(arguments, target)
+        with _pointing_into(folder, f"the pilot that {target} describes failed"):
+            return pilot(**{**arguments, **settings})
+
+
+@contextmanager
+def _arguments_of_a_script(place: str) -> Iterator[None]:
+    argv, sys.argv = sys.argv, [place]
     try:
-        module = _import_file(Path(place)) if _is_file(place) else importlib.import_module(place)
-    except Exception as error:
+        yield
+    finally:
+        sys.argv = argv
+
+
+@contextmanager
+def _pointing_into(folder: Path, what: str) -> Iterator[None]:
+    """Say what went wrong and where in the user's code, also if that ends the program."""
+    try:
+        yield
+    except SystemExit as error:
         raise PilotTargetError(
-            f"{place} cannot be imported: {_describe(error, folder)}"
+            f"{what}, as it ended the program: {_describe(error, folder)}. What only a script "
+            "should do belongs under if __name__ == '__main__'; options must have defaults."
         ) from error
-    function = _find_function(module, place, function_name)
-    try:
-        arguments = function()
     except Exception as error:
-        raise PilotTargetError(f"{target} failed: {_describe(error, folder)}") from error
-    _check_arguments(arguments, target)
-    try:
-        return pilot(**{**arguments, **settings})
-    except Exception as error:
-        raise PilotTargetError(
-            f"the pilot that {target} describes failed: {_describe(error, folder)}"
-        ) from error
+        raise PilotTargetError(f"{what}: {_describe(error, folder)}") from error
 
 
 def _split(target: str) -> tuple[str, str]:
     place, colon, function_name = target.rpartition(":")
-    if not (colon and place and function_name.isidentifier()):
+    is_place = _is_file(place) or all(part.isidentifier() for part in place.split("."))
+    if not (colon and is_place and function_name.isidentifier()):
+        missing = "function" if is_place else "file and no module"
         raise PilotTargetError(
-            f"{target!r} names no function, but must be FILE:FUNCTION or MODULE:FUNCTION, such as "
-            "train.py:make_pilot."
+            f"{target!r} names no {missing}, but must be FILE:FUNCTION or MODULE:FUNCTION, such "
+            "as train.py:make_pilot."
         )
     if _is_file(place) and not Path(place).is_file():
         raise PilotTargetError(f"there is no file {place!r}. Give the path of your script.")
@@ -140,7 +159,7 @@ def _check_arguments(arguments: object, target: str) -> None:
         raise PilotTargetError(f"the dict that {target} returned: {' '.join(problems)}")
 
 
-def _describe(error: Exception, folder: Path) -> str:
+def _describe(error: BaseException, folder: Path) -> str:
     """Return an error with the place in the user's code where it came from, as far as known."""
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, SyntaxError) and error.filename:

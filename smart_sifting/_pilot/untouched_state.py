@@ -41,7 +41,7 @@ def leaving_no_trace(
         Nothing.
 
     Raises:
-        ValueError: If a parameter has no value yet.
+        ValueError: If a parameter or buffer has no value.
 
     Example:
         >>> model = torch.nn.Linear(1, 1)
@@ -55,11 +55,12 @@ def leaving_no_trace(
     parameters = [parameter for module in modules for parameter in module.parameters()]
     for group in [] if optimizer is None else optimizer.param_groups:
         parameters += group["params"]
-    _refuse_lazy(parameters)
+    buffers = [buffer for module in modules for buffer in module.buffers()]
+    _refuse_valueless([*parameters, *buffers])
     with ExitStack() as stack:
         stack.enter_context(_unchanged_random_states())
         stack.enter_context(_unchanged_generators(orig_dataloader))
-        stack.enter_context(_unchanged_values([*parameters, *_find_buffers(modules)]))
+        stack.enter_context(_unchanged_values([*parameters, *buffers]))
         stack.enter_context(_unchanged_modules(modules))
         stack.enter_context(_unchanged_gradients(parameters))
         if optimizer is not None:
@@ -86,16 +87,19 @@ def _find_modules(model: torch.nn.Module, loss_impl: object) -> list[torch.nn.Mo
     return [value for value in candidates if isinstance(value, torch.nn.Module)]
 
 
-def _find_buffers(modules: Iterable[torch.nn.Module]) -> list[torch.Tensor]:
-    return [buffer for module in modules for buffer in module.buffers()]
-
-
-def _refuse_lazy(parameters: Iterable[torch.Tensor]) -> None:
-    if any(is_lazy(parameter) for parameter in parameters):
-        raise ValueError(
-            "`model` has a parameter without a value, of a lazy module, but must have all. Call "
-            "it once with a batch first."
-        )
+def _refuse_valueless(tensors: Iterable[torch.Tensor]) -> None:
+    for tensor in tensors:
+        if is_lazy(tensor):
+            raise ValueError(
+                "`model` has a parameter without a value, of a lazy module, but must have all. "
+                "Call it once with a batch first."
+            )
+        if tensor.is_meta:
+            raise ValueError(
+                "`model` has a parameter or buffer on the meta device, where it has no data, but "
+                "all must have values. Move it to a real device first: to_empty(device='cpu'), "
+                "then load or initialise its weights."
+            )
 
 
 @contextmanager

@@ -14,7 +14,12 @@ from typing import Any, Self
 import torch
 
 from smart_sifting._core.formats import BY_FEATURE, BatchFormats
-from smart_sifting._core.layouts import Layout, concatenate_samples, select_samples
+from smart_sifting._core.layouts import (
+    Layout,
+    check_alike,
+    concatenate_samples,
+    select_samples,
+)
 from smart_sifting.exceptions import UnsupportedDataFormatException
 
 __all__ = ["SiftingBatch", "SiftingBatchTransform", "UnsupportedDataFormatException"]
@@ -47,10 +52,10 @@ class SiftingBatch:
         values = vars(self)
         tensors = [v for v in values.values() if isinstance(v, torch.Tensor) and v.dim() >= 1]
         if tensors:
-            return tensors[0].shape[0]
+            return tensors[0].size(0)
         lists = [v for v in values.values() if isinstance(v, list | tuple)]
         if lists:
-            return len(lists[0])
+            return len(next(filter(None, lists), ()))
         formats = BatchFormats(BY_FEATURE)
         return formats.count_samples(values, loader_batch_size=None) if values else 0
 
@@ -66,7 +71,8 @@ class SiftingBatch:
         Raises:
             UnsupportedDataFormatException: If an attribute does not hold one entry per sample.
         """
-        return self._like(select_samples(vars(self), self._layout(), sample_idx))
+        (layout,) = _find_layouts([self])
+        return self._like(select_samples(vars(self), layout, sample_idx))
 
     def concatenate(self, others: Sequence[Self]) -> Self:
         """Return a batch of this one's samples followed by those of the others.
@@ -78,20 +84,26 @@ class SiftingBatch:
             A new batch.
 
         Raises:
-            UnsupportedDataFormatException: If samples of different shape would have to be
-                stacked.
+            UnsupportedDataFormatException: If the batches do not hold the same features, or
+                samples of different shape would have to be stacked.
         """
-        values = [vars(self), *(vars(other) for other in others)]
-        return self._like(concatenate_samples(values, self._layout()))
-
-    def _layout(self) -> Layout:
-        formats = BatchFormats(BY_FEATURE)
-        return formats.find_layout(vars(self), num_losses=len(self), loader_batch_size=None)
+        parts = [self, *others]
+        layouts = _find_layouts(parts)
+        check_alike(layouts)
+        return self._like(concatenate_samples([vars(part) for part in parts], layouts[0]))
 
     def _like(self, values: dict[str, Any]) -> Self:
         clone = copy.copy(self)
         vars(clone).update(values)
         return clone
+
+
+def _find_layouts(parts: Sequence[SiftingBatch]) -> list[Layout]:
+    formats = BatchFormats(BY_FEATURE, shares_sequences=False)
+    return [
+        formats.find_layout(vars(part), num_losses=len(part), loader_batch_size=None)
+        for part in parts
+    ]
 
 
 class SiftingBatchTransform(abc.ABC):

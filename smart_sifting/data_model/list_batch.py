@@ -10,6 +10,7 @@ import torch
 
 from smart_sifting._core.layouts import concatenate_along, select_along
 from smart_sifting.data_model.data_model_interface import SiftingBatch
+from smart_sifting.exceptions import UnsupportedDataFormatException
 
 __all__ = ["ListBatch"]
 
@@ -47,9 +48,24 @@ class ListBatch(SiftingBatch):
         return self._like({"inputs": _select(self.inputs, sample_idx), "labels": labels})
 
     def concatenate(self, others: Sequence[Self]) -> Self:
-        """Return a batch of this one's samples followed by those of the others."""
+        """Return a batch of this one's samples followed by those of the others.
+
+        Args:
+            others: Batches with labels if this one has labels, and without if it has none.
+
+        Returns:
+            A new batch.
+
+        Raises:
+            UnsupportedDataFormatException: If only some of the batches have labels.
+        """
         parts = [self, *others]
         labels = [part.labels for part in parts if part.labels is not None]
+        if len(labels) not in (0, len(parts)):
+            raise UnsupportedDataFormatException(
+                f"`labels` is None in {len(parts) - len(labels)} of {len(parts)} batches, so they "
+                "cannot be pooled. Give all batches labels, or none."
+            )
         return self._like(
             {
                 "inputs": _concatenate([part.inputs for part in parts]),

@@ -11,7 +11,12 @@ from typing import Any
 
 import torch
 
-from smart_sifting._core.arguments import check_model, check_transforms
+from smart_sifting._core.arguments import (
+    check_model,
+    check_ranks,
+    check_transforms,
+    check_whole_number,
+)
 from smart_sifting._core.cost_watch import CostWatch
 from smart_sifting._core.formats import BatchFormats
 from smart_sifting._core.pipeline import SiftingPipeline
@@ -41,6 +46,17 @@ __all__ = [
 ]
 
 _STATE_VERSION = 2
+_STATE_KEYS = {
+    "rank",
+    "num_ranks",
+    "num_steps",
+    "num_steps_in_epoch",
+    "is_in_epoch",
+    "held",
+    "wrapped",
+    "statistics",
+    "pipeline",
+}
 
 
 class SiftingDataloader:
@@ -60,12 +76,14 @@ class SiftingDataloader:
     **Ranks**: where ``torch.distributed`` is initialised, every rank yields the same number of
     batches: before each one the ranks agree, by an all-reduce of a few integers on the CPU, that
     all have one. An epoch ends when a rank has nothing more to give. What the others have kept by
-    then, and the leftovers of all, they carry over to their next epoch: no rank yields a partial
-    batch, and a rank carries at most four batches' worth (``statistics.batches_unread`` counts
-    what it left out because of that). All ranks must iterate, as they must all train. The wrapped
-    loader must be sharded, by a ``DistributedSampler`` for example.
+    then, and the leftovers of all, they carry over to their next epoch: after the delay no rank
+    yields a partial batch, and a rank carries at most four batches' worth
+    (``statistics.batches_unread`` counts what it left out because of that; of a loader that does
+    not shuffle that is always the end). All ranks must iterate, as they must all train. The
+    wrapped loader must be sharded, by a ``DistributedSampler`` for example.
 
-    **Concurrency**: one iteration at a time; a new one ends the one before.
+    **Concurrency**: one iteration at a time; a new one ends the one before. Scoring switches the
+    model to eval mode and back: iterate in the thread that trains.
 
     **State**: :meth:`state_dict` may be called between any two batches, and is of this rank alone.
     A loader that continues mid-epoch loads and skips the batches that were consumed, unscored; a
@@ -92,7 +110,8 @@ class SiftingDataloader:
             state is not used.
         process_group: The ranks that train the model together; the default group if None.
         share_history: Whether the losses that the other ranks scored enter the history too, at
-            the price of an all-gather per batch. By default every rank has its own history.
+            the price of an all-gather per batch. By default every rank has its own history. It
+            needs shards alike: a rank with harder data keeps more, and the others end its epochs.
 
     Attributes:
         statistics: Samples seen, kept and sifted out, of the whole training and by epoch.
@@ -100,8 +119,8 @@ class SiftingDataloader:
     Raises:
         SiftConfigValidationException: If ``sift_config`` is not valid.
         LossImplementationNotProvidedException: If ``loss_impl`` cannot give losses.
-        TypeError: If ``model`` is no module, ``orig_dataloader`` cannot be iterated, or
-            ``batch_transforms`` lacks a method.
+        TypeError: If ``model`` is no module, ``orig_dataloader`` cannot be iterated once per
+            epoch, ``batch_transforms`` lacks a method, or another argument has a wrong type.
         ValueError: If ``batch_format_index`` is unknown.
 
     Example:
@@ -138,11 +157,16 @@ class SiftingDataloader:
         assert loss_impl is not None
         self._orig_dataloader: Any = orig_dataloader
         wrapped, model = WrappedLoader(orig_dataloader), check_model(model)
-        seed = torch.initial_seed() if seed is None else seed
+        seed = torch.initial_seed() if seed is None else check_whole_number("seed", seed)
+        check_ranks(process_group, share_history)
         watch = CostWatch(config.beta_value)
         self.statistics = SiftingStatistics()
         self._beta = config.beta_value
-        self._ranks = Ranks(process_group, shares_losses=share_history)
+        settings = {
+            "beta_value": config.beta_value,
+            "loss_history_length": config.loss_history_length,
+        }
+        self._ranks = Ranks(process_group, shares_losses=share_history, settings=settings)
         pipeline = SiftingPipeline(
             selector=Selector(
                 beta=config.beta_value, history_length=config.loss_history_length, seed=seed
@@ -210,24 +234,40 @@ class SiftingDataloader:
         This is the number to size a learning-rate schedule with.
 
         Args:
-            num_epochs: How many epochs, ``>= 0``.
+            num_epochs: How many epochs, a whole number ``>= 0``.
 
         Returns:
-            The expected number of batches, on every rank; a partial last one of each epoch
-            included where there are any.
+            The expected number of batches, on every rank, while losses are steady; a partial last
+            one of each epoch included where there are any.
 
         Raises:
-            TypeError: If the wrapped loader has no length.
+            TypeError: If the wrapped loader has no length, or ``num_epochs`` is no whole number.
+            ValueError: If ``num_epochs`` is negative.
         """
+        check_whole_number("num_epochs", num_epochs, minimum=0)
         return self._run.expected_num_steps(num_epochs, kept_fraction=1 / (1 + self._beta))
+
+    def end_epoch(self) -> None:
+        """Count the epoch under way as over, after it was left early.
+
+        A loop that leaves an epoch by ``break`` and begins another needs nothing. But a state that
+        is saved in between is one within the epoch that was left, and continues it; unless this
+        is called before.
+        """
+        self._iteration += 1
+        self._run.end_epoch()
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to continue, as it is after the batch yielded last.
 
         Returns:
-            A dict of tensors, numbers, strings, lists and dicts, which
-            ``torch.load(weights_only=True)`` reads; only while samples wait in the pool that are
-            objects of other classes, those are in it as they are.
+            A dict of tensors, numbers, strings, lists, tuples and dicts, which
+            ``torch.load(weights_only=True)`` reads. Pooled samples are stored by their items and
+            the names of their containers' classes; on loading they are of these classes again if
+            these are imported already. Mappings other than dicts and UserDicts come as dicts,
+            unless ``torch.serialization.add_safe_globals`` was given their class. Only while the
+            pool holds objects of other classes, a SiftingBatch of your own for example, those are
+            in it as they are.
         """
         ranks = {"rank": self._ranks.rank, "num_ranks": self._ranks.size}
         return {"version": _STATE_VERSION} | ranks | self._run.state_dict()
@@ -246,10 +286,17 @@ class SiftingDataloader:
         self._run.load_state_dict(state_dict)
 
     def _check_state(self, state_dict: Mapping[str, Any]) -> None:
-        if state_dict.get("version") != _STATE_VERSION:
+        version = state_dict.get("version") if isinstance(state_dict, Mapping) else None
+        if version != _STATE_VERSION:
             raise ValueError(
-                f"`state_dict` has version {state_dict.get('version')!r}, but must have version "
-                f"{_STATE_VERSION}. Give what SiftingDataloader.state_dict() returned."
+                f"`state_dict` has version {version!r}, but must have version {_STATE_VERSION}. "
+                "Give what SiftingDataloader.state_dict() returned."
+            )
+        missing = sorted(_STATE_KEYS - state_dict.keys())
+        if missing:
+            raise ValueError(
+                f"`state_dict` misses {', '.join(missing)}. Give all of what "
+                "SiftingDataloader.state_dict() returned."
             )
         saved = (state_dict["rank"], state_dict["num_ranks"])
         if saved != (self._ranks.rank, self._ranks.size):

@@ -107,7 +107,7 @@ class TrainerLoader(SiftingDataloader):
         self._will_read_again = is_in_epoch and not has_ended and has_read
         self._is_rest_empty = is_in_epoch and has_ended
         if not is_in_epoch:
-            self._run.begin_anew()  # the next iteration ends the epoch that was left
+            self.end_epoch()
 
 
 @contextmanager

@@ -31,7 +31,8 @@ class SiftingCallback(_Callback):  # type: ignore[misc, valid-type] # a run-time
     A checkpoint holds the sifting state of every rank, and ``fit(ckpt_path=...)`` continues from
     there. Lightning itself saves that of rank 0 alone, and does not load it if
     ``configure_optimizers`` asks for ``trainer.estimated_stepping_batches``. It does not save the
-    global random states either: a training with dropout does not continue to the bit.
+    global random states either: a training with dropout does not continue to the bit, nor does
+    one with BatchNorm on several ranks, of whose statistics a checkpoint holds rank 0's.
     ``estimated_stepping_batches`` stays that of an unsifted training, an upper bound; size a
     schedule with ``loader.expected_len(max_epochs)`` by ``accumulate_grad_batches`` instead.
 

@@ -60,7 +60,8 @@ def enable_sifting(
     ``args.save_only_model``. ``train(resume_from_checkpoint=...)`` continues from there, within an
     epoch by reading again, unscored, what was consumed; ``args.ignore_data_skip`` changes
     nothing. The continued training is the uninterrupted one to the bit, dropout included, if
-    reading the data draws nothing from the global random states. A checkpoint without the file
+    reading the data draws nothing from the global random states; but not with BatchNorm on
+    several ranks, of whose statistics a checkpoint holds rank 0's. A checkpoint without the file
     is continued with an empty history, after a warning. With ``args.push_to_hub`` a checkpoint is
     pushed before that file is written.
 

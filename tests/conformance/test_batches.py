@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 
-from smart_sifting import ListBatch, SiftingBatch, TensorBatch
+from smart_sifting import ListBatch, SiftingBatch, TensorBatch, UnsupportedDataFormatException
 from tests.conformance.batch_suite import BatchSuite
 
 
@@ -70,6 +71,8 @@ class TestUsersOwnBatch(BatchSuite):
             self.names = [str(i) for i in ids]
             self.features = {"square": torch.tensor(ids) ** 2, "raw": torch.tensor(ids)}
             self.source = "a string of the whole batch"
+            self.extras: list[int] = []
+            self.meta = {"name": "of the whole batch"}
 
     def make(self, ids: list[int]) -> SiftingBatch:
         return self.Own(ids)
@@ -79,6 +82,8 @@ class TestUsersOwnBatch(BatchSuite):
         assert batch.features["square"].tolist() == [i**2 for i in ids]
         assert batch.names == [str(i) for i in ids]
         assert batch.source == "a string of the whole batch"
+        assert batch.extras == []
+        assert batch.meta == {"name": "of the whole batch"}
         return ids
 
 
@@ -95,3 +100,23 @@ class TestUsersOwnBatchOfTensorsOnly(BatchSuite):
         assert batch.scale == 3.0
         ids: list[int] = batch.ids.tolist()
         return ids
+
+
+@pytest.mark.parametrize("is_labelled_first", [True, False])
+def test_batches_with_and_without_labels_are_not_joined(is_labelled_first: bool) -> None:
+    ids = torch.arange(3)
+    pairs: list[tuple[SiftingBatch, SiftingBatch]] = [
+        (TensorBatch(ids, ids), TensorBatch(ids)),
+        (ListBatch([1, 2], [1, 2]), ListBatch([1, 2])),
+    ]
+    for pair in pairs:
+        one, other = pair if is_labelled_first else pair[::-1]
+        with pytest.raises(UnsupportedDataFormatException, match=r"labels.* cannot be pooled"):
+            one.concatenate([other])
+
+
+def test_an_attribute_without_one_entry_per_sample_is_told() -> None:
+    batch = TensorBatch(torch.arange(4))
+    batch.shape = (3, 224, 224)  # type: ignore[attr-defined]
+    with pytest.raises(UnsupportedDataFormatException, match=r"`batch\['shape'\]` does not hold"):
+        batch.select([0])

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from smart_sifting._core.cost_model import SiftingCosts, round_up
 
 SECONDS = st.floats(min_value=1e-6, max_value=1e3)
-COSTS = st.builds(SiftingCosts, st.just(0.0) | SECONDS, SECONDS, SECONDS, st.booleans())
+MAYBE = st.just(0.0) | SECONDS
+COSTS = st.builds(SiftingCosts, MAYBE, SECONDS, SECONDS, st.booleans(), MAYBE)
 SHARES = st.floats(min_value=0.01, max_value=0.999)
 BETAS = st.floats(min_value=1e-3, max_value=1e3)
 
@@ -52,12 +53,30 @@ def test_a_verdict_promises_time_exactly_where_time_is_saved(
     assert is_promised == (costs.relative_time(beta) < 1)
 
 
-@given(SECONDS, st.floats(min_value=0.01, max_value=0.99), SHARES, SHARES, st.booleans())
+@given(
+    SECONDS,
+    st.floats(min_value=0.01, max_value=0.99),
+    SHARES,
+    SHARES,
+    st.booleans(),
+    st.just(0.0) | SHARES,
+)
 def test_the_break_even_that_is_shown_holds(
-    training_s: float, scoring: float, loading: float, below: float, is_overlapped: bool
+    training_s: float,
+    scoring: float,
+    loading: float,
+    below: float,
+    is_overlapped: bool,
+    pooling: float,
 ) -> None:
-    costs = SiftingCosts(loading * training_s, scoring * training_s, training_s, is_overlapped)
-    beta = below * scoring / (1 - scoring)
+    costs = SiftingCosts(
+        loading * training_s,
+        scoring * training_s,
+        training_s,
+        is_overlapped,
+        pooling_s=pooling * training_s,
+    )
+    beta = below * (scoring + pooling) / (1 - scoring)
     found = re.search(r"from beta_value=(\S+) on it does", costs.verdict(beta))
     assert found is not None
     assert beta < float(found[1])

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from smart_sifting import Loss, SiftingDataloader
 from tests.conformance.loader_suite import make_config
@@ -231,5 +231,82 @@ def score_a_sharded_model(rank: int, size: int, options: dict[str, Any]) -> str:
     try:
         next(iter(make_plain_loader(rank, model)))
     except ValueError as error:
+        return str(error)
+    return ""
+
+
+class Shell(nn.Module):
+    """A user's module around DDP."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, inputs: torch.Tensor) -> Any:
+        return self.inner(inputs)
+
+
+def train_with_hidden_ddp(rank: int, size: int, options: dict[str, Any]) -> dict[str, Any]:
+    """Train where the scoring pass goes through DDP's own forward pass."""
+    torch.manual_seed(5)
+    ddp = DistributedDataParallel(Network())
+    model: nn.Module = Shell(ddp) if options["place"] == "in the model" else ddp
+
+    class OwnReference(CrossEntropy):
+        def loss(self, model: Any, *batches: Any) -> torch.Tensor:
+            return super().loss(ddp, *batches)
+
+    loss_impl = CrossEntropy() if options["place"] == "in the model" else OwnReference()
+    loader = SiftingDataloader(
+        make_config(),
+        DataLoader(make_shard(rank, 50 - 9 * rank), batch_size=BATCH_SIZE),
+        loss_impl=loss_impl,
+        model=model,
+        seed=1,
+    )
+    optimizer = torch.optim.SGD(ddp.parameters(), lr=0.1)
+    num_steps = 0
+    for _ in range(4):
+        for inputs, labels, _ids in loader:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(inputs), labels).backward()
+            optimizer.step()
+            num_steps += 1
+    return {
+        "num_steps": num_steps,
+        "num_passes": loss_impl.num_passes,
+        "synchronises": ddp.require_forward_param_sync,
+        "buffers": [float(buffer.sum()) for buffer in ddp.buffers()],
+        "weights": [float(value.sum()) for value in ddp.parameters()],
+    }
+
+
+class Stream(IterableDataset[Any]):
+    def __init__(self, rank: int, num_samples: int) -> None:
+        self.samples = make_shard(rank, num_samples)
+
+    def __iter__(self) -> Any:
+        return iter(self.samples)
+
+
+def train_on_streams(rank: int, size: int, options: dict[str, Any]) -> list[list[list[int]]]:
+    """Iterate over streams of different length, which do not say it."""
+    loader = SiftingDataloader(
+        make_config(),
+        DataLoader(Stream(rank, options["num_samples"][rank]), batch_size=BATCH_SIZE),
+        loss_impl=CrossEntropy(),
+        model=Network(),
+        seed=1,
+    )
+    return [[batch[2].tolist() for batch in loader] for _ in range(2)]
+
+
+def sift_differently(rank: int, size: int, options: dict[str, Any]) -> str:
+    config = make_config(**{options["name"]: options["values"][rank]})
+    wrapped = DataLoader(make_shard(rank, 50), batch_size=BATCH_SIZE)
+    loader = SiftingDataloader(config, wrapped, loss_impl=CrossEntropy(), model=Network())
+    try:
+        list(loader)
+    except RuntimeError as error:
         return str(error)
     return ""

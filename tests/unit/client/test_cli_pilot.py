@@ -117,11 +117,24 @@ def test_what_only_the_images_tell_is_told_by_the_trainer(
     assert "Traceback" not in shown.err
 
 
-def test_a_setting_out_of_range_is_told(train: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["pilot", "--train", str(train), *JOB, "--beta=-1"]) == 1
-    assert capfd.readouterr().err.startswith("error: `beta_value` is -1.0, but must be positive")
-    assert main(["pilot", "--train", str(train), *JOB, "--num-batches=0"]) == 1
-    assert capfd.readouterr().err.startswith("error: `num_batches` is 0, but must be at least 1")
+@pytest.mark.parametrize("target", [[], ["train.py:make_pilot"], ["--train", "/nowhere"]])
+@pytest.mark.parametrize(
+    ("option", "value", "rule"),
+    [
+        ("--beta", "-1", "a positive and finite number"),
+        ("--beta", "nan", "a positive and finite number"),
+        ("--beta", "half", "a positive and finite number"),
+        ("--num-batches", "0", "a whole number, 1 or more"),
+        ("--num-batches", "2.5", "a whole number, 1 or more"),
+    ],
+)
+def test_an_option_out_of_range_is_named_before_anything_else(
+    target: list[str], option: str, value: str, rule: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["pilot", *target, option, value])
+    assert stopped.value.code == 2
+    assert f"argument {option}: is '{value}', but must be {rule}" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:

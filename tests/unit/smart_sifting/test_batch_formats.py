@@ -145,6 +145,13 @@ def test_a_batch_that_fits_in_both_dimensions_needs_the_index() -> None:
     assert_same(by_feature, [torch.tensor([0.0]), torch.tensor([1.0]), torch.tensor([7.0])])
 
 
+def test_a_list_of_different_kinds_that_fits_in_both_dimensions_needs_the_index() -> None:
+    batch = [torch.zeros(2), {"name": "a"}]
+    with pytest.raises(UnsupportedDataFormatException, match="Both dimension 0 and dimension 1"):
+        find(batch, 2, 2)
+    assert_same(find(batch, 2, index=1).select([0]).data, [torch.zeros(1), {"name": "a"}])
+
+
 def test_a_dict_whose_sequence_length_is_the_batch_size_is_not_ambiguous() -> None:
     tokens = torch.arange(16).reshape(4, 4)
     batch = find({"input_ids": tokens, "labels": IDS}, 4).select([2])
@@ -197,7 +204,7 @@ def test_losses_and_loader_that_disagree_about_the_dimension_are_told() -> None:
 
 @pytest.mark.parametrize(
     ("batch", "num_losses", "num_samples"),
-    [({"x": IDS, "y": NAMES}, 1, 4), (Pair(IDS, NAMES), 8, 4), ([IDS, NAMES], 1, 4)],
+    [({"x": IDS, "y": NAMES}, 1, 4), (Pair(IDS, NAMES), 7, 4), ([IDS, NAMES], 1, 4)],
     ids=str,
 )
 def test_a_reduced_loss_is_told_with_the_remedy(
@@ -221,10 +228,159 @@ def test_samples_of_different_shape_cannot_be_pooled() -> None:
         short.concatenate([long])
 
 
-def test_batches_with_different_features_cannot_be_pooled() -> None:
-    one, two = find({"x": IDS}, 4), find({"x": IDS, "y": IDS}, 4)
-    with pytest.raises(UnsupportedDataFormatException, match="cannot be pooled"):
-        one.concatenate([two])
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        ({"x": IDS}, {"x": IDS, "y": IDS}, r"`batch\['y'\]` is missing .* dimension 0 in another"),
+        ({"x": IDS, "y": IDS}, {"x": IDS, "z": IDS}, r"`batch\['y'\]` is a tensor .* and missing"),
+        ({"x": IDS, "w": None}, {"x": IDS, "w": IDS}, r"`batch\['w'\]` is one value .* a tensor"),
+        ({"x": IDS, "w": IDS}, {"x": IDS, "w": 1}, r"`batch\['w'\]` is a tensor .* one value"),
+        ({"x": IDS, "w": IDS}, {"x": IDS, "w": NAMES}, r"a tensor .* a sequence of samples"),
+        ([IDS, (IDS, None)], [IDS, (IDS, IDS)], r"`batch\[1\]\[1\]` is one value"),
+        ({"x": IDS, "m": {"w": 1}}, {"x": IDS, "m": {"w": IDS}}, r"`batch\['m'\]` is one value"),
+        (IDS, NAMES, r"`batch` is a tensor .* and a sequence of samples"),
+    ],
+    ids=str,
+)
+def test_batches_with_different_features_cannot_be_pooled(one: Any, other: Any, told: str) -> None:
+    message = told + r".*cannot be pooled\. Give every batch the same features, or .*transforms`"
+    with pytest.raises(UnsupportedDataFormatException, match=message):
+        find(one, 4).concatenate([find(one, 4), find(other, 4)])
+
+
+def test_the_order_of_the_features_and_shared_values_may_differ() -> None:
+    one, other = (
+        find({"x": IDS, "y": NAMES, "n": 1}, 4),
+        find({"n": None, "y": NAMES, "x": IDS}, 4),
+    )
+    joined = one.concatenate([other.select([0])]).data
+    assert joined["x"].tolist() == [*IDS.tolist(), 10]
+    assert joined["y"] == [*NAMES, "a"]
+    assert joined["n"] is None
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [{"name": "a"}, {"name": "a", "deep": [{}, (1, 2)]}, [], (), {}, ["cat", "dog"], Pair(1, "b")],
+    ids=str,
+)
+def test_containers_of_shared_values_and_empty_ones_are_shared(shared: Any) -> None:
+    for batch in ({"x": IDS, "extra": shared}, [IDS, IDS, shared]):
+        formats = BatchFormats()
+        layout = formats.find_layout(batch, num_losses=4, loader_batch_size=None)
+        selected = FormattedBatch(batch, layout, 4).select([3])
+        joined = selected.concatenate([selected]).data
+        assert joined["extra" if isinstance(joined, dict) else 2] is shared
+        assert BatchFormats().count_samples(batch, loader_batch_size=None) in (3, 4)
+        last = (
+            {"x": IDS[:2], "extra": shared}
+            if isinstance(batch, dict)
+            else [*[IDS[:2]] * 2, shared]
+        )
+        last_layout = formats.find_layout(last, num_losses=2, loader_batch_size=None)
+        assert last_layout == layout
+
+
+@pytest.mark.parametrize("batch", [{"m": {"name": "a"}}, {"m": []}, [[], {}], {}, []], ids=str)
+def test_a_batch_of_shared_values_alone_is_not_supported(batch: Any) -> None:
+    with pytest.raises(UnsupportedDataFormatException, match="Batch size 4 does not match"):
+        find(batch, 4)
+
+
+def test_a_list_that_held_one_entry_per_sample_must_go_on_to() -> None:
+    formats = BatchFormats()
+    formats.find_layout({"x": IDS, "y": NAMES}, num_losses=4, loader_batch_size=4)
+    for names in (NAMES[:3], []):
+        assert formats.count_samples({"x": IDS, "y": names}, loader_batch_size=None) == 4
+    with pytest.raises(UnsupportedDataFormatException, match=r"`batch\['y'\]` does not hold one"):
+        formats.find_layout({"x": IDS, "y": NAMES[:3]}, num_losses=4, loader_batch_size=4)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        [[1, 2], [1, 2, 3, 4], [], [5]],
+        [{"tokens": [1, 2]}, {"tokens": [1, 2, 3, 4]}, {"tokens": []}, {"tokens": [1]}],
+        {"tokens": [[1, 2], [1, 2, 3, 4], [], [5]]},
+    ],
+    ids=str,
+)
+def test_samples_that_are_lists_one_as_long_as_the_batch_are_no_features(batch: Any) -> None:
+    selected = find(batch, 4).select([3, 1]).data
+    if isinstance(batch, dict):
+        batch, selected = batch["tokens"], selected["tokens"]
+    assert selected == [batch[3], batch[1]]
+
+
+def test_a_stated_index_is_not_asked_for_again() -> None:
+    batch = [[torch.full((4,), 1.0 * i)] * 4 for i in range(4)]
+    assert find(batch, 4, index=0).select([2]).data == [batch[2]]
+
+
+def test_a_batch_that_failed_decides_nothing() -> None:
+    formats = BatchFormats()
+    with pytest.raises(UnsupportedDataFormatException):
+        formats.find_layout({"y": NAMES, "x": Opaque()}, num_losses=4, loader_batch_size=None)
+    assert formats.decided == {}
+
+
+def test_columns_come_contiguous() -> None:
+    whole = find(torch.arange(24).reshape(2, 4, 3), 4)
+    for batch in (whole.select(range(1, 3)), whole.select([2, 0]), whole.concatenate([whole])):
+        assert batch.data.is_contiguous()
+        batch.data.view(-1)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [{"ids": torch.ones(4, 5)}, [torch.ones(4, 5), IDS], torch.ones(4, 5)],
+    ids=["dict", "list", "tensor"],
+)
+def test_losses_of_tokens_are_told_to_be_shaped_by_sample(batch: Any) -> None:
+    with pytest.raises((ValueError, UnsupportedDataFormatException)) as error:
+        find(batch, 20)
+    assert "(B, -1), for example by `.view(len(labels), -1)`" in str(error.value)
+    assert "reduction=" not in str(error.value)
+
+
+@pytest.mark.parametrize("loader_batch_size", [None, 4])
+@pytest.mark.parametrize(
+    "batch",
+    [{"x": IDS}, [IDS, NAMES], [IDS], IDS, IDS[:, None], IDS[:, None].expand(4, 3)],
+    ids=["dict", "list", "list of one", "vector", "column", "matrix"],
+)
+def test_one_loss_is_told_to_be_reduced(batch: Any, loader_batch_size: int | None) -> None:
+    with pytest.raises((ValueError, UnsupportedDataFormatException), match="reduction='none'"):
+        find(batch, 1, loader_batch_size=loader_batch_size)
+
+
+@pytest.mark.parametrize("loader_batch_size", [None, 1])
+def test_one_loss_of_one_sample_is_right(loader_batch_size: int | None) -> None:
+    for batch in ([IDS[:1], IDS[:1]], {"x": IDS[:1]}, IDS[:1], IDS[None]):
+        assert len(find(batch, 1, loader_batch_size).select([0])) == 1
+    assert find([IDS], 1, 1).layout.kind == "samples"
+    assert find([IDS], 1, index=0).layout.kind == "samples"
+
+
+MAKE_TENSOR = {
+    "sparse_coo": lambda: torch.eye(4).to_sparse(),
+    "sparse_csr": lambda: torch.eye(4).to_sparse_csr(),
+    "nested": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)] * 2),
+}
+
+
+@pytest.mark.parametrize("name", MAKE_TENSOR)
+@pytest.mark.filterwarnings("ignore:.*(Sparse|nested)")  # torch says that these are prototypes
+def test_sparse_and_nested_tensors_are_told_with_the_remedy(name: str) -> None:
+    tensor = MAKE_TENSOR[name]()
+    for batch in (tensor, [tensor, IDS], {"x": tensor, "y": IDS}):
+        BatchFormats().count_samples(batch, loader_batch_size=4)
+        with pytest.raises(UnsupportedDataFormatException) as error:
+            find(batch, 4)
+        assert name in str(error.value)
+        assert "`.to_dense()`" in str(error.value)
+        assert "`batch_transforms`" in str(error.value)
+    assert find([tensor] * 4, 4).select([0]).data[0] is tensor
 
 
 @pytest.mark.parametrize(

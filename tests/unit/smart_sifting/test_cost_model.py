@@ -8,9 +8,16 @@ from smart_sifting._core.cost_model import SiftingCosts, kept_fraction, round_up
 
 
 def costs(
-    loading: float = 0.0, scoring: float = 1.0, training: float = 3.0, *, overlapped: bool = False
+    loading: float = 0.0,
+    scoring: float = 1.0,
+    training: float = 3.0,
+    *,
+    pooling: float = 0.0,
+    overlapped: bool = False,
 ) -> SiftingCosts:
-    return SiftingCosts(loading, scoring, training, is_loading_overlapped=overlapped)
+    return SiftingCosts(
+        loading, scoring, training, is_loading_overlapped=overlapped, pooling_s=pooling
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,6 +39,36 @@ def test_overlapped_loading_counts_only_where_it_is_slower() -> None:
     assert costs(4.0, 3.0, overlapped=True).relative_time(1) == pytest.approx(4.5 / 4)
 
 
+def test_pooling_is_paid_for_kept_samples_only() -> None:
+    assert costs(pooling=1.0).relative_time(1) == pytest.approx((1 + 2) / 3)
+    assert costs(pooling=1.0).relative_time(3) == pytest.approx((1 + 1) / 3)
+    assert costs(5.0, pooling=1.0).relative_time(1) == pytest.approx((5 + 1 + 2) / 8)
+    assert costs(2.1, pooling=1.0, overlapped=True).relative_time(3) == pytest.approx(2.1 / 3)
+    assert costs(1.9, pooling=1.0, overlapped=True).relative_time(3) == pytest.approx(2 / 3)
+
+
+def test_with_pooling_the_break_even_is_where_it_and_scoring_equal_the_training_spared() -> None:
+    assert costs(pooling=1.0).break_even_beta() == pytest.approx(1.0)
+    assert costs(2.9, pooling=3.0, overlapped=True).break_even_beta() == pytest.approx(2.0)
+    assert costs(scoring=0.0, pooling=3.0).break_even_beta() == pytest.approx(1.0)
+    assert costs(pooling=300.0).break_even_beta() == pytest.approx(150.5)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "beta", "says"),
+    [
+        (0.6, 0.25, "a step, putting a kept sample into a new batch 20 %, and 80.0 % of the"),
+        (0.6, 3, "a step, putting a kept sample into a new batch 20 %, and 25.0 % of the"),
+        (0.6, 100, "a step and 1.0 % of the samples are trained"),
+        (0.03, 0.25, "a step and 80.0 % of the samples are still trained"),
+    ],
+)
+def test_pooling_is_mentioned_where_it_makes_a_difference(
+    pooling: float, beta: float, says: str
+) -> None:
+    assert f"scoring costs 33 % of {says}" in costs(pooling=pooling).verdict(beta)
+
+
 def test_break_even_is_where_scoring_equals_the_training_spared() -> None:
     assert costs().scoring_share == pytest.approx(1 / 3)
     assert costs().break_even_beta() == pytest.approx(0.5)
@@ -41,7 +78,13 @@ def test_break_even_is_where_scoring_equals_the_training_spared() -> None:
 
 
 @pytest.mark.parametrize(
-    "hopeless", [costs(scoring=3.0), costs(scoring=4.0), costs(3.0, overlapped=True)]
+    "hopeless",
+    [
+        costs(scoring=3.0),
+        costs(scoring=4.0),
+        costs(scoring=3.0, pooling=1.0),
+        costs(3.0, overlapped=True),
+    ],
 )
 def test_there_is_no_break_even_where_no_selectivity_pays(hopeless: SiftingCosts) -> None:
     assert hopeless.break_even_beta() is None
@@ -107,7 +150,7 @@ def test_loading_is_mentioned_where_it_limits_the_saving(
     assert costs(loading, overlapped=overlapped).verdict(1).endswith(says)
 
 
-@pytest.mark.parametrize("name", ["loading_s", "scoring_s", "training_s"])
+@pytest.mark.parametrize("name", ["loading_s", "scoring_s", "training_s", "pooling_s"])
 @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
 def test_impossible_seconds_are_refused(name: str, value: float) -> None:
     seconds = {"loading_s": 1.0, "scoring_s": 1.0, "training_s": 1.0}
@@ -133,6 +176,7 @@ def test_an_impossible_selectivity_is_refused(beta: float) -> None:
         (0, 0.01),
         (0.0099, 0.01),
         (0.01, 0.011),
+        (0.49999999999999994, 0.51),
         (0.515, 0.52),
         (0.52, 0.53),
         (1, 1.1),

@@ -54,14 +54,18 @@ def test_sifting_is_called_slower_where_scoring_and_training_exceed_training_alo
 
 
 def test_loading_and_waiting_are_neither_scoring_nor_training() -> None:
-    others = {"load": 100.0, "agree": 50.0, "reverse_transform": 30.0}
+    others = {"load": 100.0, "agree": 50.0}
     assert watch(0.5, scoring_s=0.34, training_s=1.0, **others).find_loss()
     assert not watch(0.5, scoring_s=0.32, training_s=1.0, **others).find_loss()
 
 
-def test_selection_belongs_to_scoring() -> None:
+def test_selection_and_pooling_belong_to_sifting() -> None:
     assert not watch(0.5, scoring_s=0.3, training_s=1.0).find_loss()
-    assert watch(0.5, scoring_s=0.3, training_s=1.0, should_sift=8 * 0.05).find_loss()
+    for stage in ("transform", "should_sift"):
+        assert watch(0.5, scoring_s=0.3, training_s=1.0, **{stage: 8 * 0.05}).find_loss()
+    for stage in ("sift", "accumulate", "reverse_transform"):  # per kept sample: two thirds
+        assert not watch(0.5, scoring_s=0.3, training_s=1.0, **{stage: 8 * 0.049}).find_loss()
+        assert watch(0.5, scoring_s=0.3, training_s=1.0, **{stage: 8 * 0.051}).find_loss()
 
 
 def test_nothing_is_said_before_enough_was_seen_and_nothing_is_measured_after() -> None:

@@ -9,8 +9,17 @@ from typing import Any
 import pytest
 import torch
 
-from smart_sifting import Loss, PilotReport, SiftingBatchTransform, TensorBatch, pilot
+from smart_sifting import (
+    Loss,
+    PilotReport,
+    SiftingBatchTransform,
+    SiftingDataloader,
+    TensorBatch,
+    pilot,
+)
 from smart_sifting._pilot.measurement import run_pilot
+from smart_sifting._pilot.report import summarise_pooling
+from smart_sifting._pilot.stopwatch import BatchTimes
 
 LOAD, TRANSFORM, SCORE, REVERSE, FORWARD, BACKWARD, STEP = 3.0, 1.0, 5.0, 2.0, 7.0, 11.0, 13.0
 
@@ -68,15 +77,14 @@ class TimedStep(torch.optim.SGD):
 class TimedTransform(SiftingBatchTransform):
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.num_reversed = 0
+        self.reverse_s = REVERSE
 
     def transform(self, batch: Any) -> TensorBatch:
         self.clock.now += TRANSFORM
         return TensorBatch(batch)
 
     def reverse_transform(self, sifting_batch: Any) -> Any:
-        self.clock.now += REVERSE
-        self.num_reversed += 1
+        self.clock.now += self.reverse_s
         return sifting_batch.inputs
 
 
@@ -125,8 +133,8 @@ def test_every_stage_is_measured_per_sample() -> None:
         "transform": 0.0,
         "score": SCORE / 4,
         "select": 0.0,
+        "scoring": SCORE / 4,
         "pool": 0.0,
-        "sifting": SCORE / 4,
         "forward": FORWARD / 4,
         "backward": BACKWARD / 4,
         "step": STEP / 4,
@@ -145,12 +153,57 @@ def test_without_an_optimizer_there_is_no_step() -> None:
     assert "No optimizer was given" in str(report)
 
 
-def test_the_transform_counts_whole_and_its_reverse_as_often_as_a_batch_fills() -> None:
+def test_the_transform_counts_per_sample_and_its_reverse_per_kept_sample() -> None:
     report, _ = measure([4] * 200, has_transforms=True, num_batches=200)
     found = medians(report)
     assert found["transform"] == TRANSFORM / 4
-    assert report.costs.scoring_s == pytest.approx((TRANSFORM + SCORE + REVERSE / 2) / 4, rel=0.05)
-    assert report.costs.scoring_s > (TRANSFORM + SCORE) / 4 + 0.5 * REVERSE / 2 / 4
+    assert report.costs.scoring_s == (TRANSFORM + SCORE) / 4
+    assert report.costs.pooling_s == found["pool"] == pytest.approx(REVERSE / 4, rel=0.05)
+    assert "pooling, per kept sample" in str(report)
+
+
+@pytest.mark.parametrize("beta", [1.0, 9.0])
+def test_the_forecast_is_what_a_sifted_epoch_takes(beta: float) -> None:
+    """With a way back from the transform that takes more than training, of kept samples only."""
+    clock, model = Clock(), torch.nn.Linear(1, 1)
+    loss, transforms = TimedLoss(clock), TimedTransform(clock)
+    transforms.reverse_s = 30.0
+    report = run_pilot(
+        model,
+        loss,
+        TimedLoader(clock, [4] * 203),
+        batch_transforms=transforms,
+        optimizer=None,
+        betas=(beta,),
+        beta_value=None,
+        num_batches=200,
+        num_warmup=3,
+        batch_format_index=None,
+        clock=clock,
+    )
+    config = {
+        "beta_value": beta,
+        "loss_history_length": 500,
+        "loss_based_sift_config": {"sift_config": {"sift_delay": 0}},
+    }
+    loader = TimedLoader(clock, [4] * 500)
+    sifted = SiftingDataloader(config, loader, transforms, loss, model, seed=0)
+    began = clock.now
+    for batch in sifted:
+        loss.loss(model, None, batch).mean().backward()
+    without_sifting = 500 * (LOAD + FORWARD + BACKWARD)
+    taken = (clock.now - began) / without_sifting
+    assert report.rows[0].relative_time == pytest.approx(taken, rel=0.1)
+
+
+def test_of_no_kept_sample_there_is_no_price() -> None:
+    assert summarise_pooling([BatchTimes(4, {"pool": 3.0}, 0)]).median_s == 0.0
+
+
+def test_the_quartiles_of_pooling_are_those_of_batches_that_kept_samples() -> None:
+    kept = [BatchTimes(8, {"pool": 4.0 * size}, size) for size in (1, 2, 3)]
+    pooling = summarise_pooling([*kept, BatchTimes(8, {"pool": 6.0}, 0)])
+    assert (pooling.lower_s, pooling.median_s, pooling.upper_s) == (4.0, 5.0, 4.0)
 
 
 def test_warm_up_is_not_measured() -> None:

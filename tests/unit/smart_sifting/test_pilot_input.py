@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -196,10 +197,15 @@ def test_a_layer_without_values_is_named() -> None:
     ("arguments", "error", "says"),
     [
         ({"betas": []}, ValueError, "`betas` is empty"),
-        ({"betas": [1, 0]}, ValueError, r"`beta_value` is 0\.0, but must be positive"),
-        ({"betas": ["1"]}, TypeError, "`betas` holds '1', but must hold numbers"),
-        ({"beta_value": -2}, ValueError, r"`beta_value` is -2\.0, but must be positive"),
-        ({"beta_value": True}, TypeError, "`betas` holds True"),
+        ({"betas": 1}, TypeError, "`betas` is 1, but must be a list of numbers"),
+        ({"betas": torch.tensor(1.0)}, TypeError, r"`betas` is tensor\(1\.\), but must be a list"),
+        ({"betas": "12"}, TypeError, "`betas` is '12', but must be a list of numbers"),
+        ({"betas": [1, 0]}, ValueError, "`betas` holds 0, but a selectivity must be positive"),
+        ({"betas": ["1"]}, TypeError, "`betas` holds '1', but a selectivity must be a number"),
+        ({"beta_value": -2}, ValueError, "`beta_value` is -2, but a selectivity must be pos"),
+        ({"beta_value": math.nan}, ValueError, "`beta_value` is nan, but a selectivity must be"),
+        ({"beta_value": "1"}, TypeError, "`beta_value` is '1', but a selectivity must be a num"),
+        ({"beta_value": True}, TypeError, "`beta_value` is True, but a selectivity must be a n"),
         ({"num_batches": 0}, ValueError, "`num_batches` is 0, but must be at least 1"),
         ({"num_batches": 2.5}, TypeError, r"`num_batches` is 2\.5, but must be a whole number"),
         ({"num_warmup": -1}, ValueError, "`num_warmup` is -1, but must be at least 0"),
@@ -221,3 +227,68 @@ def test_the_loader_may_hold_its_own_class_of_iterator() -> None:
             return iter([INPUTS, INPUTS])
 
     assert pilot(LINEAR, Squares(), Loader()).num_batches == 1
+
+
+@pytest.mark.parametrize("has_schedule", [False, True])
+def test_an_optimizer_whose_step_needs_a_closure_is_named(has_schedule: bool) -> None:
+    optimizer = torch.optim.LBFGS(LINEAR.parameters())
+    if has_schedule:
+        torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    with pytest.raises(TypeError, match=r"`optimizer` is LBFGS, .* Pass optimizer=None"):
+        pilot(LINEAR, Squares(), [INPUTS] * 2, optimizer=optimizer)
+
+
+def test_any_other_optimizer_is_taken_with_a_schedule_too() -> None:
+    optimizer = torch.optim.SGD(LINEAR.parameters(), lr=0.1)
+    torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    report = pilot(LINEAR, Squares(), [INPUTS] * 2, optimizer=optimizer)
+    assert "step" in report.as_dict()["stages"]
+
+
+@pytest.mark.parametrize("is_buffer", [False, True])
+def test_a_model_without_data_is_named(is_buffer: bool) -> None:
+    model = torch.nn.Linear(2, 1, device="cpu" if is_buffer else "meta")
+    if is_buffer:
+        model.register_buffer("mean", torch.zeros(1, device="meta"))
+    with pytest.raises(ValueError, match=r"on the meta device, .* Move it to"):
+        pilot(model, Squares(), [INPUTS])
+
+
+def test_batches_of_one_sample_are_named_where_batch_norm_needs_more() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    with pytest.raises(ValueError, match="gave a batch of 1 sample, but the BatchNorm layers"):
+        pilot(model, Squares(), [INPUTS[:1]] * 2)
+
+
+class Particular(Squares):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def loss(self, model: Any, transformed_batch: Any, original_batch: Any = None) -> Any:
+        if torch.is_grad_enabled():
+            raise ValueError(self.text)
+        return super().loss(model, transformed_batch, original_batch)
+
+
+@pytest.mark.parametrize(
+    ("has_norm", "num_samples", "text"),
+    [
+        (True, 6, "Expected more than 1 value per channel"),
+        (False, 1, "Expected more than 1 value per channel"),
+        (True, 1, "own error"),
+    ],
+)
+def test_a_loss_that_fails_for_its_own_reason_keeps_its_error(
+    has_norm: bool, num_samples: int, text: str
+) -> None:
+    norm = torch.nn.BatchNorm1d(2) if has_norm else torch.nn.Identity()
+    model = torch.nn.Sequential(norm, torch.nn.Linear(2, 1))
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        pilot(model, Particular(text), [INPUTS[:num_samples]])
+
+
+def test_a_loss_that_takes_things_out_of_the_batch_does_so_from_a_copy() -> None:
+    batches = [{"inputs": INPUTS} for _ in range(3)]
+    report = pilot(LINEAR, Squares(lambda batch: batch.pop("inputs")), batches, num_warmup=0)
+    assert report.num_batches == 3

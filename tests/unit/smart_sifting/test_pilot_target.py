@@ -50,6 +50,23 @@ def make_error():
 def make_with(size):
     return {}
 
+def make_with_options():
+    import argparse, sys
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", type=int, default=2)
+    print(f"arguments: {sys.argv}, size {parser.parse_args().size}")
+    return make_pilot()
+
+def make_exit():
+    raise SystemExit("no data")
+
+class Leaves(Squares):
+    def loss(self, model, transformed_batch, original_batch=None):
+        raise SystemExit
+
+def make_leaving_loss():
+    return make_pilot() | {"loss_impl": Leaves()}
+
 NUMBER = 3
 """
 
@@ -111,6 +128,9 @@ def test_a_file_named_like_a_loaded_module_does_not_replace_it(
         ("make_nothing", "make_nothing returned NoneType, but must return a dict"),
         ("make_error", "make_error failed: {path}, line 33, in make_error: KeyError: 'missing'"),
         ("make_with", "must be a function without arguments"),
+        ("make_exit", "make_exit failed, as it ended the program: {path}, line 46, in make_exit:"),
+        ("make_exit", "SystemExit: no data. What only a script should do belongs under if __na"),
+        ("make_leaving_loss", "failed, as it ended the program: {path}, line 50, in loss: System"),
         ("NUMBER", "but is none."),
         ("make_pilots", "has no function 'make_pilots'. Did you mean 'make_pilot'?"),
         ("", "names no function, but must be FILE:FUNCTION"),
@@ -133,6 +153,7 @@ def test_a_mistake_is_told_in_a_sentence_that_names_the_place(
     ("line", "says"),
     [
         ("def make_pilot(:", "line 1: SyntaxError: invalid syntax"),
+        ("import sys; sys.exit(3)", "line 1: SystemExit: 3. What only a script should do"),
         ("import nonsense_package", "line 1: ModuleNotFoundError: No module named 'nonsense_pack"),
     ],
 )
@@ -143,7 +164,8 @@ def test_a_file_that_cannot_be_imported_is_told_with_its_line(
     path.write_text(f"{line}\n")
     assert main(["pilot", f"{path}:make_pilot"]) == 1
     error = capsys.readouterr().err
-    assert f"{path} cannot be imported: {path}, {says}" in error
+    ended = ", as it ended the program" if "exit" in line else ""
+    assert f"{path} cannot be imported{ended}: {path}, {says}" in error
 
 
 def test_a_file_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,3 +173,45 @@ def test_a_file_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -
     assert "there is no file 'nowhere.py'" in capsys.readouterr().err
     assert main(["pilot", "no.such.module:make_pilot"]) == 1
     assert "no.such.module cannot be imported: ModuleNotFoundError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", [".", "..", "a-b", "a..b", "3"])
+def test_what_is_neither_file_nor_module_is_told_the_form(
+    place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pilot", f"{place}:make_pilot"]) == 1
+    assert capsys.readouterr().err == (
+        f"error: '{place}:make_pilot' names no file and no module, but must be FILE:FUNCTION or "
+        "MODULE:FUNCTION, such as train.py:make_pilot.\n"
+    )
+
+
+def test_a_parser_of_the_users_does_not_get_the_pilots_options(
+    script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["smart_sifting", "pilot", f"{script}:make_with_options", "--num-batches", "2"]
+    monkeypatch.setattr(sys, "argv", given)
+    assert main(given[1:]) == 0
+    assert f"arguments: ['{script}'], size 2" in capsys.readouterr().err
+    assert sys.argv is given
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "rule"),
+    [
+        ("--beta", "-1", "a positive and finite number"),
+        ("--beta", "0", "a positive and finite number"),
+        ("--beta", "nan", "a positive and finite number"),
+        ("--beta", "inf", "a positive and finite number"),
+        ("--beta", "half", "a positive and finite number"),
+        ("--num-batches", "0", "a whole number, 1 or more"),
+        ("--num-batches", "2.5", "a whole number, 1 or more"),
+    ],
+)
+def test_an_option_out_of_range_is_named_before_the_users_code_runs(
+    option: str, value: str, rule: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["pilot", "nowhere.py:make_pilot", option, value])
+    assert stopped.value.code == 2
+    assert f"argument {option}: is '{value}', but must be {rule}" in capsys.readouterr().err

@@ -103,6 +103,7 @@ def test_of_a_ddp_model_the_inner_one_is_used() -> None:
         def __init__(self, module: torch.nn.Module) -> None:
             torch.nn.Module.__init__(self)
             self.module = module
+            self.require_forward_param_sync = True
 
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             raise AssertionError("the wrapper may call collectives")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from smart_sifting._pilot.stopwatch import BatchTimes, Stopwatch, spread_over_batches
+from smart_sifting._pilot.stopwatch import BatchTimes, Stopwatch
 
 
 def test_a_gpu_is_waited_for_before_the_clock_is_read_and_again_at_the_end(
@@ -30,11 +30,6 @@ def test_a_stage_in_two_parts_is_added_up_and_the_next_batch_begins_at_zero() ->
     assert stopwatch.finish(num_samples=1) == BatchTimes(1, {"step": 3.0})
     with stopwatch.measure("load"):
         pass
-    assert stopwatch.finish(num_samples=2).per_sample(["load", "step"]) == 2.0
-
-
-def test_spreading_keeps_the_total_and_the_other_stages() -> None:
-    times = [BatchTimes(2, {"pool": 9.0, "score": 1.0}), BatchTimes(4, {"score": 2.0})]
-    spread = spread_over_batches("pool", times)
-    assert [batch.seconds["pool"] for batch in spread] == [3.0, 6.0]
-    assert [batch.seconds["score"] for batch in spread] == [1.0, 2.0]
+    times = stopwatch.finish(num_samples=2, num_kept=1)
+    assert times == BatchTimes(2, {"load": 4.0}, 1)
+    assert times.per_sample(["load", "step"]) == 2.0
