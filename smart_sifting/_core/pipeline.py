@@ -118,7 +118,7 @@ class SiftingPipeline:
             with self._stage("transform"):
                 poolable = self._format(batch, loss_B.numel())
         else:
-            poolable = _check_transformed(transformed, loss_B.numel())
+            poolable = check_transformed(transformed, loss_B.numel())
         with self._stage("should_sift"):
             selection = self.selector.select(loss_B)
             self._watch.timer.collect()
@@ -253,7 +253,17 @@ class SiftingPipeline:
         log_lines.log_stage(name, elapsed_s)
 
 
-def _check_transformed(transformed: Any, num_losses: int) -> SiftingBatch:
+def check_transformed(transformed: Any, num_losses: int) -> SiftingBatch:
+    """Return what ``batch_transforms.transform`` gave.
+
+    Args:
+        transformed: What it returned.
+        num_losses: How many losses there are for it.
+
+    Raises:
+        UnsupportedDataFormatException: If it is no SiftingBatch.
+        ValueError: If it does not hold as many samples as there are losses.
+    """
     if not isinstance(transformed, SiftingBatch):
         raise UnsupportedDataFormatException(
             f"`batch_transforms.transform` returned {type(transformed)}, but must return a "

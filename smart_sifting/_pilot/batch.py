@@ -11,13 +11,13 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from smart_sifting._core.accumulator import Accumulator
-from smart_sifting._core.formats import BatchFormats, raise_wrong_number
+from smart_sifting._core.formats import BatchFormats
 from smart_sifting._core.layouts import FormattedBatch, copy_containers
+from smart_sifting._core.pipeline import check_transformed
 from smart_sifting._core.scoring import LossImplementation, find_inner_model, score_batch
 from smart_sifting._core.selection import Selector
 from smart_sifting._pilot.stopwatch import Stopwatch
 from smart_sifting.data_model.data_model_interface import SiftingBatch, SiftingBatchTransform
-from smart_sifting.exceptions import UnsupportedDataFormatException
 
 _BETA = 1.0  # keeps one half: the price of pooling, per kept sample, is hardly another elsewhere
 _HISTORY_LENGTH = 500
@@ -136,14 +136,7 @@ class BatchPilot:
                 transformed, num_losses=num_losses, loader_batch_size=self._loader_batch_size
             )
             return FormattedBatch(transformed, layout, num_losses)
-        if not isinstance(transformed, SiftingBatch):
-            raise UnsupportedDataFormatException(
-                f"`batch_transforms.transform` returned {type(transformed)}, but must return a "
-                "SiftingBatch, such as ListBatch or TensorBatch."
-            )
-        if len(transformed) != num_losses:
-            raise_wrong_number(num_losses, len(transformed))
-        return transformed
+        return check_transformed(transformed, num_losses)
 
     def _give(self, pooled: Any) -> Any:
         return pooled if self._transforms is None else self._transforms.reverse_transform(pooled)

@@ -36,6 +36,33 @@ class Stateful:
         self.position = state["position"]
 
 
+class StatefulAtIter(Stateful):
+    """Takes a loaded state up only when it is iterated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_load: dict[str, Any] = {}
+
+    def __iter__(self) -> Iterator[Any]:
+        self.position = self.to_load.get("position", 0)
+        self.to_load = {}
+        return super().__iter__()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.to_load = state
+
+
+def test_a_state_that_was_loaded_can_be_saved_again_at_once() -> None:
+    whole = [read_ids(batch) for batch in make_loader(StatefulAtIter())]
+    loader = make_loader(StatefulAtIter())
+    next(iter(loader))
+    again = make_loader(StatefulAtIter())
+    again.load_state_dict(reload(loader.state_dict()))
+    resumed = make_loader(StatefulAtIter())
+    resumed.load_state_dict(reload(again.state_dict()))
+    assert [read_ids(batch) for batch in resumed] == whole[1:]
+
+
 class Forwarding(Stateful):
     """Has the methods, but nothing that they could be forwarded to."""
 
@@ -152,5 +179,15 @@ def test_fingerprints_tell_batches_apart() -> None:
     assert len(set(numbers)) == len(batches)
     assert all(number is not None and number >= 0 for number in numbers)
     assert numbers == [fingerprint(batch) for batch in batches]
+    rows = torch.zeros(64, 1, 28, 28)
+    rows[:, :, :, 0] = 1.0
+    others = rows.clone()
+    others[..., 14] = 0.5
+    assert fingerprint(rows) != fingerprint(others)
+    tokens, other_tokens = torch.zeros(2, 256, 512, dtype=torch.int64)
+    tokens[:, 0] = other_tokens[:, 0] = 101
+    other_tokens[:, 1:40] = 7
+    assert fingerprint(tokens) != fingerprint(other_tokens)
+    assert fingerprint([torch.eye(3).to_sparse(), 1]) == fingerprint([1])
     assert fingerprint([object()]) is None
     assert fingerprint([]) is None
