@@ -58,7 +58,7 @@ def score_batch(
         tensor([2.])
     """
     inner_model = find_inner_model(model)
-    modules = _find_modules(model, loss_impl)
+    modules = find_modules(model, loss_impl)
     with (
         evaluating(modules),
         without_collectives(modules),
@@ -95,8 +95,13 @@ def find_inner_model(model: torch.nn.Module) -> torch.nn.Module:
     return inner
 
 
-def _find_modules(model: torch.nn.Module, loss_impl: object) -> list[torch.nn.Module]:
-    """Return every module that a scoring pass may use, each once."""
+def find_modules(model: torch.nn.Module, loss_impl: object) -> list[torch.nn.Module]:
+    """Return every module that a scoring pass may use, each once.
+
+    Args:
+        model: The model.
+        loss_impl: A loss that may be a module, or hold some as attributes.
+    """
     attributes = getattr(loss_impl, "__dict__", {}).values()
     roots = [model, loss_impl, *attributes]
     found = [

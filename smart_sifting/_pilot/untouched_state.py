@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch.nn.parameter import is_lazy
 
+from smart_sifting._core.scoring import find_modules
+
 
 @contextmanager
 def leaving_no_trace(
@@ -51,11 +53,11 @@ def leaving_no_trace(
         >>> model.weight.item() == before
         True
     """
-    modules = _find_modules(model, loss_impl)
-    parameters = [parameter for module in modules for parameter in module.parameters()]
+    modules = find_modules(model, loss_impl)
+    parameters = [p for module in modules for p in module.parameters(recurse=False)]
     for group in [] if optimizer is None else optimizer.param_groups:
         parameters += group["params"]
-    buffers = [buffer for module in modules for buffer in module.buffers()]
+    buffers = [buffer for module in modules for buffer in module.buffers(recurse=False)]
     _refuse_valueless([*parameters, *buffers])
     with ExitStack() as stack:
         stack.enter_context(_unchanged_random_states())
@@ -80,11 +82,6 @@ def find_generators(orig_dataloader: object) -> list[torch.Generator]:
     found = [getattr(source, "generator", None) for source in sources]
     generators = [generator for generator in found if isinstance(generator, torch.Generator)]
     return list(dict.fromkeys(generators))
-
-
-def _find_modules(model: torch.nn.Module, loss_impl: object) -> list[torch.nn.Module]:
-    candidates = [model, loss_impl, *getattr(loss_impl, "__dict__", {}).values()]
-    return [value for value in candidates if isinstance(value, torch.nn.Module)]
 
 
 def _refuse_valueless(tensors: Iterable[torch.Tensor]) -> None:
@@ -147,10 +144,9 @@ def _unchanged_modules(modules: Iterable[torch.nn.Module]) -> Iterator[None]:
 
     The flags are set directly: a model may override ``train()``, to freeze layers for example.
     """
-    inner = {module for outer in modules for module in outer.modules()}
     saved = [
         (module, dict(module._parameters), dict(module._buffers), module.training)
-        for module in inner
+        for module in modules
     ]
     try:
         yield

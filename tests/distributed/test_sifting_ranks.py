@@ -165,7 +165,7 @@ def test_resumed_at_any_batch_equals_uninterrupted_on_every_rank(options: Any) -
 
 
 def test_a_killed_rank_ends_the_others_with_an_error() -> None:
-    *others, killed = run_ranks("lose_a_rank", 4, {"signal": "SIGKILL"})
+    *others, killed = run_ranks("lose_a_rank", 4, {"signal": "SIGKILL", "timeout_s": 60})
     assert killed.code == -9
     for rank, end in enumerate(others):
         assert end.code == 1
@@ -175,7 +175,7 @@ def test_a_killed_rank_ends_the_others_with_an_error() -> None:
 
 def test_a_rank_that_hangs_ends_the_others_within_the_timeout() -> None:
     (other, hanging) = run_ranks(
-        "lose_a_rank", 2, {"signal": "SIGSTOP"}, timeout_s=5.0, never_ending=(1,)
+        "lose_a_rank", 2, {"signal": "SIGSTOP", "timeout_s": 5}, never_ending=(1,)
     )
     assert hanging.code == -9
     assert other.code == 1
@@ -219,7 +219,7 @@ def test_a_model_of_which_each_rank_holds_a_part_is_refused() -> None:
 
 @pytest.mark.parametrize("place", ["in the model", "in the loss"])
 def test_ddp_where_it_is_not_seen_broadcasts_nothing_while_scoring(place: str) -> None:
-    ends = run_ranks("train_with_hidden_ddp", 2, {"place": place}, timeout_s=20.0)
+    ends = run_ranks("train_with_hidden_ddp", 2, {"place": place})
     for end in ends:
         assert end.code == 0, end.output
         assert end.result["synchronises"]

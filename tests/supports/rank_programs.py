@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -151,7 +152,10 @@ def save(loader: SiftingDataloader) -> bytes:
 def lose_a_rank(rank: int, size: int, options: dict[str, Any]) -> None:
     """Send a signal to the last rank's own process in the middle of an epoch."""
     torch.manual_seed(5)
-    loader = make_plain_loader(rank, DistributedDataParallel(Network()))
+    # Only what the loader waits in is impatient: processes may start seconds apart.
+    group = distributed.new_group(timeout=timedelta(seconds=options["timeout_s"]))
+    model = DistributedDataParallel(Network())
+    loader = make_plain_loader(rank, model, process_group=group)
     for step, _ in enumerate(loader):
         if rank == size - 1 and step == 3:
             os.kill(os.getpid(), getattr(signal, options["signal"]))

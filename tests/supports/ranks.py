@@ -30,14 +30,12 @@ def run_ranks(
     size: int,
     options: dict[str, Any] | None = None,
     *,
-    timeout_s: float = 60.0,
     never_ending: tuple[int, ...] = (),
 ) -> list[RankEnd]:
     """Run one process per rank and return how each ended; those that never end are killed last."""
     with tempfile.TemporaryDirectory() as folder:
         processes = [
-            _start(program, rank, size, options or {}, timeout_s, Path(folder))
-            for rank in range(size)
+            _start(program, rank, size, options or {}, Path(folder)) for rank in range(size)
         ]
         try:
             for rank, process in enumerate(processes):
@@ -52,10 +50,10 @@ def run_ranks(
 
 
 def _start(
-    program: str, rank: int, size: int, options: dict[str, Any], timeout_s: float, folder: Path
+    program: str, rank: int, size: int, options: dict[str, Any], folder: Path
 ) -> subprocess.Popen[bytes]:
     call = {"program": program, "rank": rank, "size": size, "options": options}
-    call |= {"timeout_s": timeout_s, "folder": str(folder)}
+    call |= {"folder": str(folder)}
     with (folder / f"{rank}.log").open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.supports.ranks", json.dumps(call)],
@@ -86,7 +84,7 @@ def _main(call: dict[str, Any]) -> None:
         init_method=f"file://{folder / 'rendezvous'}",
         rank=rank,
         world_size=call["size"],
-        timeout=timedelta(seconds=call["timeout_s"]),
+        timeout=timedelta(seconds=60),
     )
     result = getattr(rank_programs, call["program"])(rank, call["size"], call["options"])
     (folder / f"{rank}.json").write_text(json.dumps(result))
