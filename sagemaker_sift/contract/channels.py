@@ -9,10 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 IMAGE_CONTENT_TYPES = ("application/x-image", "image/jpeg", "image/png")
-"""Content types of images in one folder a class."""
+"""Content types of images in files of their own."""
+
+RECORDIO_CONTENT_TYPE = "application/x-recordio"
+"""Content type of RecordIO files, and of an augmented manifest."""
+
+MODEL_CONTENT_TYPE = "application/x-sagemaker-model"
+"""Content type of the artifact of an earlier job."""
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 """File names that count as images, in lower case."""
+
+RECORDIO_SUFFIX = ".rec"
+"""File names that count as RecordIO, in lower case."""
+
+LIST_SUFFIX = ".lst"
+"""File names that count as a list of images, in lower case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +48,40 @@ class Channel:
 
 TRAIN = Channel(
     name="train",
-    meaning="Training images, one folder a class (JPEG or PNG).",
+    meaning="Training images: RecordIO, JPEG or PNG (one folder a class, a .lst or a manifest).",
     is_required=True,
+    content_types=(RECORDIO_CONTENT_TYPE, *IMAGE_CONTENT_TYPES),
+    input_modes=("File", "FastFile", "Pipe"),
 )
 VALIDATION = Channel(
     name="validation",
-    meaning="Validation images, the same folders as train.",
+    meaning="Validation images, in a form that numbers or names classes as train does.",
+    is_required=False,
+    content_types=(RECORDIO_CONTENT_TYPE, *IMAGE_CONTENT_TYPES),
+    input_modes=("File", "FastFile", "Pipe"),
+)
+TRAIN_LIST = Channel(
+    name="train_lst",
+    meaning="One .lst file that names the images of train and their classes.",
     is_required=False,
 )
+VALIDATION_LIST = Channel(
+    name="validation_lst",
+    meaning="One .lst file that names the images of validation and their classes.",
+    is_required=False,
+)
+MODEL = Channel(
+    name="model",
+    meaning="model.tar.gz of an earlier job, to go on from.",
+    is_required=False,
+    content_types=(MODEL_CONTENT_TYPE,),
+)
+PRETRAINED = Channel(
+    name="pretrained",
+    meaning="Weights to start from with use_pretrained_model.",
+    is_required=False,
+    content_types=(MODEL_CONTENT_TYPE,),
+)
 
-CHANNELS = (TRAIN, VALIDATION)
+CHANNELS = (TRAIN, VALIDATION, TRAIN_LIST, VALIDATION_LIST, MODEL, PRETRAINED)
 """Every channel of the algorithm."""

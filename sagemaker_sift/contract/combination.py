@@ -1,4 +1,4 @@
-"""Hyperparameters that do not go together, and values that this version does not run yet."""
+"""Hyperparameters that do not go together."""
 
 from __future__ import annotations
 
@@ -97,40 +97,39 @@ def _check_sifting(values: Values) -> Iterator[Problem]:
         )
 
 
-_NOT_YET: dict[str, tuple[tuple[Any, ...], str]] = {
-    "augmentation_type": ((None, "crop"), "Use 'crop', or leave it out."),
-    "optimizer": (("sgd",), "Use 'sgd'."),
-    "precision_dtype": (("float32",), "Use 'float32'."),
-    "kv_store": ((None,), "Leave it out: this version trains on one machine."),
-    "multi_label": ((False,), "Use 0."),
-    "use_pretrained_model": ((False,), "Use 0."),
-}
+def _check_ranking(values: Values) -> Iterator[Problem]:
+    if values["top_k"] is not None and values["multi_label"]:
+        yield Problem(
+            "top_k",
+            f"is {values['top_k']}, but multi_label is 1, and top-k accuracy needs the one class "
+            "of an image to rank. Leave one of the two out.",
+        )
 
 
-def _check_support(values: Values) -> Iterator[Problem]:
-    for name, (supported, remedy) in _NOT_YET.items():
-        if name in values and values[name] not in supported:
-            yield Problem(
-                name,
-                f"is {_plain(values[name])}, which this version of the algorithm does not "
-                f"run yet. {remedy}",
-            )
+def _check_adam(values: Values) -> Iterator[Problem]:
+    if values["optimizer"] != "adam":
+        return
+    if values["beta_1"] >= 1:
+        yield Problem(
+            "beta_1",
+            "is 1, but adam divides by 1 - beta_1 ** t, which would be 0. Use less than 1, "
+            "such as 0.9.",
+        )
+    if values["beta_2"] >= 1:
+        yield Problem(
+            "beta_2",
+            "is 1, but adam's steps are in proportion to the root of 1 - beta_2 ** t, so no "
+            "weight would move. Use less than 1, such as 0.999.",
+        )
 
 
-def describe_support() -> Iterator[tuple[str, str]]:
-    """Return each hyperparameter of which this version runs some values only, and those.
-
-    Example:
-        >>> dict(describe_support())["optimizer"]
-        "'sgd'"
-    """
-    for name, (supported, _) in _NOT_YET.items():
-        words = ["unset" if value is None else _plain(value) for value in supported]
-        yield name, " or ".join(words)
-
-
-def _plain(value: object) -> str:
-    return str(int(value)) if isinstance(value, bool) else repr(value)
+def _check_rmsprop(values: Values) -> Iterator[Problem]:
+    if values["optimizer"] == "rmsprop" and values["gamma"] >= 1 and values["eps"] <= 0:
+        yield Problem(
+            "gamma",
+            "is 1 and eps is 0, but rmsprop divides by the root of its average plus eps, and "
+            "with gamma 1 that average stays 0. Use a smaller gamma or a larger eps.",
+        )
 
 
 _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
@@ -141,5 +140,7 @@ _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("top_k", "num_classes"), _check_top_k),
     (("use_pretrained_model", "num_layers", "image_shape"), _check_pretrained),
     (("sifting", "beta_value"), _check_sifting),
-    ((), _check_support),
+    (("top_k", "multi_label"), _check_ranking),
+    (("optimizer", "beta_1", "beta_2"), _check_adam),
+    (("optimizer", "gamma", "eps"), _check_rmsprop),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sagemaker_sift.contract.combination import describe_support
 from sagemaker_sift.contract.hyperparameter import HyperparameterSpec, to_text
 from sagemaker_sift.contract.hyperparameters import SPECS, Hyperparameters
 
@@ -32,8 +31,6 @@ def build_reference() -> str:
             *_build_table(builtin),
             "\n## Of sifting and of this trainer\n",
             *_build_table(own),
-            "\n## Not run by this version yet\n",
-            *(f"- `{name}`: only {values}" for name, values in describe_support()),
             "",
         ]
     )

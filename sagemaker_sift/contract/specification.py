@@ -58,7 +58,7 @@ INSTANCE_TYPES = (
     "ml.m5.12xlarge",
     "ml.m5.24xlarge",
 )
-"""Instance types that the algorithm is offered for; a job here uses one device of them."""
+"""Instance types that the algorithm is offered for; a job uses all their GPUs."""
 
 _LARGEST_INTEGER = 2**31 - 1
 
@@ -80,7 +80,7 @@ def build_training_specification(training_image: str) -> dict[str, Any]:
             _describe_hyperparameter(name, spec, defaults[name]) for name, spec in SPECS.items()
         ],
         "SupportedTrainingInstanceTypes": list(INSTANCE_TYPES),
-        "SupportsDistributedTraining": False,
+        "SupportsDistributedTraining": True,
         "MetricDefinitions": build_metric_definitions(),
         "TrainingChannels": [_describe_channel(channel) for channel in CHANNELS],
         "SupportedTuningJobObjectiveMetrics": [

@@ -1,9 +1,10 @@
 """Where a job that was cut off goes on: ``/opt/ml/checkpoints``.
 
 ```
-checkpoint-0003.safetensors   tensors of the state behind the 3rd epoch
-checkpoint-0003.json          the rest of the state, and the SHA-256 of every file it needs
-model/                        the files of /opt/ml/model that the state speaks of
+checkpoint-0003.safetensors        tensors of the state behind the 3rd epoch
+checkpoint-0003.json               the rest of the state, and the SHA-256 of every file it needs
+checkpoint-0003-00000120.json ...  the same, 120 batches further, within the 4th epoch
+model/                             the files of /opt/ml/model that the state speaks of
 ```
 
 The JSON file is written last and makes the checkpoint valid. The last two checkpoints are kept:
@@ -24,6 +25,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 
 from sagemaker_sift.trainer.artifacts import WEIGHTS_PATTERN
+from sagemaker_sift.trainer.errors import TrainingError
 from sagemaker_sift.trainer.state import pack_state, unpack_state
 from sagemaker_sift.trainer.storage import (
     TEMPORARY_SUFFIX,
@@ -35,13 +37,16 @@ from sagemaker_sift.trainer.storage import (
     write_atomically,
 )
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 NUM_KEPT = 2
 
 Write = Callable[[Path, Iterable[bytes]], None]
 """How a file is written: in full or not at all."""
 
-_NAME = re.compile(r"checkpoint-(\d{4,})\.(json|safetensors)")
+Position = tuple[int, int]
+"""How far a job is: full epochs, and batches of the next one."""
+
+_NAME = re.compile(r"checkpoint-(\d{4,})(?:-(\d{8,}))?\.(json|safetensors)")
 _LOG = logging.getLogger(__name__)
 
 
@@ -50,12 +55,12 @@ class Checkpoint:
     """A state that was read back.
 
     Attributes:
-        num_epochs: Epochs that are complete.
+        position: How far the job was.
         state: What was given to :meth:`CheckpointFolder.save`, tensors on the CPU.
         model_files: Names of the model files that belong to it.
     """
 
-    num_epochs: int
+    position: Position
     state: dict[str, Any]
     model_files: tuple[str, ...]
 
@@ -84,12 +89,17 @@ class CheckpointFolder:
         check_writable(self.path)
 
     def save(
-        self, num_epochs: int, state: dict[str, Any], *, model_folder: Path, files: tuple[str, ...]
+        self,
+        position: Position,
+        state: dict[str, Any],
+        *,
+        model_folder: Path,
+        files: tuple[str, ...],
     ) -> None:
-        """Save the state behind an epoch.
+        """Save the state of a job.
 
         Args:
-            num_epochs: Epochs that are complete.
+            position: How far it is.
             state: Anything that :func:`~sagemaker_sift.trainer.state.pack_state` takes.
             model_folder: ``/opt/ml/model``.
             files: Weights in it that belong to the state; copied unless they are here already.
@@ -103,28 +113,32 @@ class CheckpointFolder:
             if not copy.exists() or hash_file(copy) != expected:
                 self._write(copy, read_chunks(model_folder / name))
         tensors, rest = pack_state(state)
-        weights = self.path / f"checkpoint-{num_epochs:04d}.safetensors"
+        weights = self.path / f"{_stem(position)}.safetensors"
         self._write(weights, [safetensors.torch.save(tensors)])
         description = {
             "format_version": FORMAT_VERSION,
-            "num_epochs": num_epochs,
+            "position": list(position),
             "tensors_sha256": hash_file(weights),
             "model_sha256": hashes,
             "state": rest,
         }
-        self._write(self.path / f"checkpoint-{num_epochs:04d}.json", [encode_json(description)])
+        self._write(self.path / f"{_stem(position)}.json", [encode_json(description)])
         self._remove_old(files)
 
     def load(self) -> Checkpoint | None:
         """Return the newest checkpoint that is whole, or ``None`` if there is none.
 
         A damaged one is named in the log and passed over.
+
+        Raises:
+            TrainingError: If it was written by a version whose checkpoints this one cannot read.
         """
-        for number in self._numbers():
+        for position in self._positions():
             try:
-                return self._read(number)
+                return self._read(position)
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-                _LOG.warning("Checkpoint %04d in %s is damaged: %s", number, self.path, error)
+                name = f"{_stem(position)}.json"
+                _LOG.warning("The checkpoint %s in %s is damaged: %s", name, self.path, error)
         return None
 
     def restore_model_files(self, checkpoint: Checkpoint, model_folder: Path) -> None:
@@ -136,16 +150,21 @@ class CheckpointFolder:
         for name in checkpoint.model_files:
             write_atomically(model_folder / name, read_chunks(self.path / "model" / name))
 
-    def _numbers(self) -> list[int]:
-        """Return the numbers of all checkpoints, newest first."""
-        names = (_NAME.fullmatch(path.name) for path in self.path.glob("checkpoint-*.json"))
-        return sorted({int(name.group(1)) for name in names if name}, reverse=True)
+    def _positions(self) -> list[Position]:
+        """Return the positions of all checkpoints, the furthest first."""
+        found = (_position_of(path) for path in self.path.glob("checkpoint-*.json"))
+        return sorted({position for position in found if position}, reverse=True)
 
-    def _read(self, number: int) -> Checkpoint:
-        description = json.loads((self.path / f"checkpoint-{number:04d}.json").read_text())
-        if description["format_version"] != FORMAT_VERSION:
-            raise ValueError(f"its format is {description['format_version']!r}, not 1")
-        weights = self.path / f"checkpoint-{number:04d}.safetensors"
+    def _read(self, position: Position) -> Checkpoint:
+        description = json.loads((self.path / f"{_stem(position)}.json").read_text())
+        version = description["format_version"]
+        if version != FORMAT_VERSION:
+            raise TrainingError(
+                f"The checkpoint {_stem(position)}.json in {self.path} has format {version!r}, "
+                f"but this version of the algorithm reads {FORMAT_VERSION}. Resume the job with "
+                "the version that wrote it, or give it another checkpoint location."
+            )
+        weights = self.path / f"{_stem(position)}.safetensors"
         files = {self.path / "model" / n: h for n, h in description["model_sha256"].items()}
         for path, expected in {weights: description["tensors_sha256"], **files}.items():
             if path != weights and not re.fullmatch(WEIGHTS_PATTERN, path.name):
@@ -154,26 +173,41 @@ class CheckpointFolder:
                 raise ValueError(f"{path.name} is not what was saved")
         tensors = safetensors.torch.load_file(weights)
         return Checkpoint(
-            num_epochs=int(description["num_epochs"]),
+            position=position,
             state=unpack_state(tensors, description["state"]),
             model_files=tuple(description["model_sha256"]),
         )
 
     def _remove_old(self, files: tuple[str, ...]) -> None:
         needed = set(files)
-        for number in self._numbers()[:NUM_KEPT]:
+        kept = self._positions()[:NUM_KEPT]
+        for position in kept:
             try:
-                text = (self.path / f"checkpoint-{number:04d}.json").read_text()
+                text = (self.path / f"{_stem(position)}.json").read_text()
                 needed.update(json.loads(text)["model_sha256"])
             except (ValueError, KeyError, TypeError, OSError):
                 continue
-        kept = set(self._numbers()[:NUM_KEPT])
         for path in sorted(self.path.glob("checkpoint-*")):
-            name = _NAME.fullmatch(path.name)
-            if name and int(name.group(1)) not in kept:
+            if _position_of(path) not in {None, *kept}:
                 remove_file(path)
         for path in sorted((self.path / "model").glob("image-classification-*.safetensors")):
             if path.name not in needed:
                 remove_file(path)
         for path in [*self.path.glob(f".*{TEMPORARY_SUFFIX}")]:
             remove_file(path)
+
+
+def _stem(position: Position) -> str:
+    """Return the name of a checkpoint's files, less the suffix.
+
+    Example:
+        >>> _stem((3, 0)), _stem((3, 120))
+        ('checkpoint-0003', 'checkpoint-0003-00000120')
+    """
+    num_epochs, num_batches = position
+    return f"checkpoint-{num_epochs:04d}" + (f"-{num_batches:08d}" if num_batches else "")
+
+
+def _position_of(path: Path) -> Position | None:
+    name = _NAME.fullmatch(path.name)
+    return (int(name.group(1)), int(name.group(2) or 0)) if name else None

@@ -1,4 +1,4 @@
-"""The machines of a job: who they are, and how their processes find each other.
+"""The machines of a job and the processes on them: who they are, how they find each other.
 
 Source: ``resourceconfig.json`` as in "How Amazon SageMaker AI provides training information",
 distributed training configuration, SageMaker developer guide.
@@ -7,8 +7,10 @@ distributed training configuration, SageMaker developer guide.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +20,24 @@ from sagemaker_sift.trainer.errors import TrainingError
 
 PORT = 29511
 """Port on which the first machine waits for the others; only they can reach it."""
+
+JOIN_TIMEOUT_S = 900.0
+"""Seconds that machines wait for each other at the start; they may start minutes apart."""
+
+COLLECTIVE_TIMEOUT_S = 1800.0
+"""Seconds after which a process that does not answer counts as lost."""
+
+LOCAL_RANK_VARIABLE = "SIFT_LOCAL_RANK"
+"""Tells a process which one of its machine it is; set by the process that starts it."""
+
+NUM_LOCAL_VARIABLE = "SIFT_PROCESSES_PER_HOST"
+"""Processes on each machine; unset: one a GPU, on machines without a GPU one."""
+
+RENDEZVOUS_VARIABLE = "SIFT_RENDEZVOUS"
+"""``file://`` URL where the processes of a single machine find each other."""
+
+PORT_VARIABLE = "MASTER_PORT"
+"""Another port than :data:`PORT`, the same on all machines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +87,143 @@ class Cluster:
         """Which of the machines this one is, from 0."""
         return self.hosts.index(self.current_host)
 
-    def join(self, *, backend: str = "gloo", port: int = PORT, timeout: timedelta) -> None:
-        """Make this process the one of its machine in the default process group.
+    def wait_for_first_host(
+        self,
+        *,
+        timeout_s: float = JOIN_TIMEOUT_S,
+        resolve: Callable[[str], object] = socket.gethostbyname,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Return once the name of the first machine resolves.
 
-        Returns when all machines are there.
+        Args:
+            timeout_s: Seconds to try.
+            resolve: Looks a name up, or raises ``OSError``.
+            clock: Seconds.
+            sleep: Waits between two tries.
+
+        Raises:
+            TrainingError: If it never does.
+        """
+        deadline_s = clock() + timeout_s
+        while True:
+            try:
+                resolve(self.hosts[0])
+                return
+            except OSError as error:
+                if clock() >= deadline_s:
+                    raise TrainingError(
+                        f"The name of the first machine, {self.hosts[0]!r}, did not resolve "
+                        f"within {timeout_s:g} seconds ({error}). Check resourceconfig.json, and "
+                        "that the machines of the job can reach each other."
+                    ) from error
+            sleep(1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Which process of the job this one is.
+
+    Attributes:
+        cluster: The machines.
+        num_local: Processes on each of them.
+        local_rank: Which of its machine this one is, from 0.
+        rendezvous: Where the processes meet, a URL.
+    """
+
+    cluster: Cluster = field(default_factory=Cluster)
+    num_local: int = 1
+    local_rank: int = 0
+    rendezvous: str = ""
+
+    @classmethod
+    def from_environment(cls, cluster: Cluster, environ: Mapping[str, str]) -> Placement:
+        """Return the place that the starting process gave this one.
+
+        Args:
+            cluster: The machines.
+            environ: The environment's variables.
+        """
+        meeting = f"tcp://{cluster.hosts[0]}:{environ.get(PORT_VARIABLE) or PORT}"
+        return cls(
+            cluster=cluster,
+            num_local=int(environ.get(NUM_LOCAL_VARIABLE) or 1),
+            local_rank=int(environ.get(LOCAL_RANK_VARIABLE) or 0),
+            rendezvous=environ.get(RENDEZVOUS_VARIABLE) or meeting,
+        )
+
+    @property
+    def num_hosts(self) -> int:
+        """How many machines the job has."""
+        return len(self.cluster.hosts)
+
+    @property
+    def rank(self) -> int:
+        """Which process of the job this one is, from 0."""
+        return self.cluster.host_idx * self.num_local + self.local_rank
+
+    @property
+    def num_ranks(self) -> int:
+        """How many processes the job has."""
+        return self.num_hosts * self.num_local
+
+    def join(self, *, backend: str, timeout: timedelta | None = None) -> None:
+        """Make this process one of the default process group; returns when all are there.
 
         Args:
             backend: ``gloo`` for the CPU, ``nccl`` for GPUs.
-            port: A port of the first machine.
             timeout: How long the others are waited for, here and in every collective.
+
+        Raises:
+            TrainingError: If the others do not come.
         """
-        if self.network_interface:
+        interface = self.cluster.network_interface
+        if self.num_hosts == 1:
+            interface = "lo" if backend == "gloo" else ""
+        elif self.rendezvous.startswith("tcp:"):
+            self.cluster.wait_for_first_host()
+        if interface:
             for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
-                os.environ.setdefault(variable, self.network_interface)
-        distributed.init_process_group(
-            backend,
-            init_method=f"tcp://{self.hosts[0]}:{port}",
-            rank=self.host_idx,
-            world_size=len(self.hosts),
-            timeout=timeout,
+                os.environ.setdefault(variable, interface)
+        try:
+            distributed.init_process_group(
+                backend,
+                init_method=self.rendezvous,
+                rank=self.rank,
+                world_size=self.num_ranks,
+                timeout=timeout or timedelta(seconds=COLLECTIVE_TIMEOUT_S),
+            )
+        except (RuntimeError, distributed.DistError) as error:
+            raise TrainingError(
+                f"The {self.num_ranks} processes of the job ({self.num_local} on each of "
+                f"{', '.join(self.cluster.hosts)}) did not find each other: "
+                f"{str(error).splitlines()[0]}. Check that the machines can reach each other: "
+                "security group and subnets of the job."
+            ) from error
+
+
+def count_local_processes(environ: Mapping[str, str], *, num_gpus: int) -> int:
+    """Return how many processes this machine runs.
+
+    Args:
+        environ: The environment's variables.
+        num_gpus: GPUs of this machine.
+
+    Raises:
+        TrainingError: If the variable holds no count, or more processes than there are GPUs.
+
+    Example:
+        >>> count_local_processes({}, num_gpus=4), count_local_processes({}, num_gpus=0)
+        (4, 1)
+    """
+    text = environ.get(NUM_LOCAL_VARIABLE, "").strip()
+    if not text:
+        return max(1, num_gpus)
+    if not text.isdecimal() or not 1 <= int(text) <= 1024 or (num_gpus and int(text) > num_gpus):
+        at_most = num_gpus or 1024
+        raise TrainingError(
+            f"The environment variable {NUM_LOCAL_VARIABLE} is {text!r}, but must be a number of "
+            f"processes from 1 to {at_most} (one a GPU at most). Correct it, or leave it out."
         )
+    return int(text)

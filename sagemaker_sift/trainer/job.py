@@ -14,31 +14,31 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import nn
 
-from sagemaker_sift.contract.hyperparameters import Hyperparameters
+from sagemaker_sift.contract.ignored import find_ignored
 from sagemaker_sift.contract.metrics import VALIDATION_ACCURACY
 from sagemaker_sift.contract.sifting_report import SIFTING_REPORT_NAME
 from sagemaker_sift.trainer.artifacts import ModelFolder, SavedEpoch, read_versions
-from sagemaker_sift.trainer.checkpoint import CheckpointFolder
+from sagemaker_sift.trainer.checkpoint import Checkpoint, CheckpointFolder
 from sagemaker_sift.trainer.config import TrainingConfig
-from sagemaker_sift.trainer.data.loader import build_generator
 from sagemaker_sift.trainer.data.preparation import TrainingData, prepare_data
 from sagemaker_sift.trainer.device import choose_device
-from sagemaker_sift.trainer.errors import TrainingError
-from sagemaker_sift.trainer.loop import RunningMetrics, evaluate, train_epoch
-from sagemaker_sift.trainer.model import build_model
-from sagemaker_sift.trainer.optimizer import (
-    build_optimizer,
-    load_optimizer_state,
-    set_learning_rate,
-)
+from sagemaker_sift.trainer.loop import evaluate, train_epoch
+from sagemaker_sift.trainer.memory import memory_explained
+from sagemaker_sift.trainer.optimizer import set_learning_rate
 from sagemaker_sift.trainer.progress import ProgressLog
+from sagemaker_sift.trainer.ranks import Ranks, joined
 from sagemaker_sift.trainer.report import EpochReport
+from sagemaker_sift.trainer.running_metrics import RunningMetrics
 from sagemaker_sift.trainer.schedule import EarlyStopping, learning_rate_at
 from sagemaker_sift.trainer.sifting import SiftedLoader
+from sagemaker_sift.trainer.snapshot import Snapshot
 from sagemaker_sift.trainer.stop import StopRequest
 from sagemaker_sift.trainer.storage import check_writable, write_json
+from sagemaker_sift.trainer.trainee import Trainee, build_trainee
+
+SAVE_EVERY_S = 600.0
+"""A checkpoint within an epoch at least every so many seconds, if the job has checkpoints."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ _LOG = logging.getLogger(__name__)
 def run_job(
     config: TrainingConfig, *, stop: StopRequest, clock: Callable[[], float] = time.monotonic
 ) -> None:
-    """Run a job to its end: completed, early stopped, or stopped on request.
+    """Run a job, or this process's part of it, to its end: completed, early stopped, or stopped.
 
     Folders are tried first, so that a job that could not save anything does not train at all.
 
@@ -58,56 +58,61 @@ def run_job(
     Raises:
         TrainingError: If the job's owner must put something right.
     """
+    hp = config.hyperparameters
+    if config.placement.rank == 0:
+        check_writable(config.paths.model)
+        check_writable(config.paths.output_data)
+    _log_start(config)
+    device = choose_device(config.num_threads, local_rank=config.placement.local_rank)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    with memory_explained(hp, device):
+        data = prepare_data(config, device=device, is_stopping=stop.is_set)
+        with joined(config.placement, backend=backend) as ranks:
+            trainee = build_trainee(
+                hp,
+                device=device,
+                ranks=ranks,
+                num_hosts=config.placement.num_hosts,
+                label_counts=data.label_counts,
+            )
+            job = TrainingJob(config, data, trainee, stop=stop, clock=clock)
+            job.resume()
+            job.train()
+            job.finish()
+
+
+def _log_start(config: TrainingConfig) -> None:
+    hp = config.hyperparameters
     for package, version in read_versions().items():
         _LOG.info("%s %s", package, version)
-    _LOG.info("Final configuration: %s", json.dumps(config.hyperparameters.to_strings()))
-    if config.hyperparameters.checkpoint_frequency is None:
+    _LOG.info("Final configuration: %s", json.dumps(hp.to_strings()))
+    for ignored in find_ignored(hp, num_machines=config.placement.num_hosts):
+        _LOG.info("No effect: %s", ignored)
+    if config.placement.num_ranks > 1:
+        _LOG.info(
+            "%d processes on %d machines, batches of %d images in all",
+            config.placement.num_ranks,
+            config.placement.num_hosts,
+            hp.mini_batch_size * config.placement.num_hosts,
+        )
+        if hp.kv_store == "dist_async":
+            _LOG.warning(
+                "kv_store is dist_async, but this algorithm always synchronises: it trains as "
+                "with dist_sync."
+            )
+    if hp.checkpoint_frequency is None:
         _LOG.info("checkpoint_frequency not set, will store the best model")
-    check_writable(config.paths.model)
-    check_writable(config.paths.output_data)
-    device = choose_device(config.num_threads)
-    data = prepare_data(config, device=device, is_stopping=stop.is_set)
-    job = TrainingJob(config, data, device=device, stop=stop, clock=clock)
-    job.resume()
-    job.train()
-    job.finish()
-
-
-def build_network(
-    hyperparameters: Hyperparameters, *, device: torch.device
-) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """Return a job's network, with its first weights, and its optimizer.
-
-    Args:
-        hyperparameters: Of the job.
-        device: Where the network goes.
-    """
-    hp = hyperparameters
-    network = build_model(
-        hp.num_layers,
-        hp.image_shape,
-        hp.num_classes,
-        generator=build_generator(hp.seed, "weights"),
-    )
-    model: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = build_optimizer(
-        model,
-        learning_rate=hp.learning_rate,
-        momentum=hp.momentum,
-        weight_decay=hp.weight_decay,
-    )
-    return model, optimizer
 
 
 class TrainingJob:
-    """The state of a job: network, optimizer, schedule, sifting, and how far it is."""
+    """The state of a job: what it trains, its schedule, and how far it is."""
 
     def __init__(
         self,
         config: TrainingConfig,
         data: TrainingData,
+        trainee: Trainee,
         *,
-        device: torch.device,
         stop: StopRequest,
         clock: Callable[[], float],
     ) -> None:
@@ -115,24 +120,32 @@ class TrainingJob:
         self._config = config
         self._hp = hp
         self._data = data
-        self._device = device
+        self._trainee = trainee
+        self._ranks: Ranks = trainee.ranks
         self._stop = stop
         self._clock = clock
-        self._model, self._optimizer = build_network(hp, device=device)
         self._early_stopping = EarlyStopping(
             min_epochs=hp.early_stopping_min_epochs,
             patience=hp.early_stopping_patience,
             tolerance=hp.early_stopping_tolerance,
         )
-        self._sifted = SiftedLoader(data.train, self._model, hp) if hp.is_sifting else None
+        self._sifted = SiftedLoader(data.train, trainee, hp) if hp.is_sifting else None
+        self._snapshot = Snapshot(config, trainee, data, self._sifted)
         self._progress = ProgressLog(data.train, clock)
         self._model_folder = ModelFolder(
             config.paths.model, classes=data.classes, hyperparameters=hp
         )
-        has_checkpoints = config.paths.checkpoints.is_dir()
+        has_checkpoints = self._ranks.share(config.paths.checkpoints.is_dir())
         self._checkpoints = CheckpointFolder(config.paths.checkpoints) if has_checkpoints else None
+        self._metrics = self._new_metrics()
         self._num_epochs = 0
+        self._is_in_epoch = False
+        self._is_trained = False
         self._is_done = False
+        self._is_stopped = False
+        self._elapsed_before_s = 0.0
+        self._began_s = 0.0
+        self._saved_s = clock()
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint, if there is one.
@@ -140,27 +153,29 @@ class TrainingJob:
         Raises:
             TrainingError: If it is another network's, or a folder cannot be written.
         """
-        self._model_folder.prepare()
-        if self._checkpoints is None:
+        checkpoint: Checkpoint | None = None
+        if self._ranks.is_first:
+            self._model_folder.prepare()
+            if self._checkpoints is not None:
+                self._checkpoints.prepare()
+                checkpoint = self._checkpoints.load()
+        state = self._ranks.share(checkpoint.state if checkpoint else None)
+        if state is None:
             return
-        self._checkpoints.prepare()
-        checkpoint = self._checkpoints.load()
-        if checkpoint is None:
-            return
-        state = checkpoint.state
-        self._check_network(state["network"])
-        self._model.load_state_dict(state["model"])
-        load_optimizer_state(self._optimizer, state["optimizer"])
+        self._metrics = self._new_metrics()
+        self._is_in_epoch = self._snapshot.restore(state["training"], self._metrics)
+        self._is_trained = bool(state["training"]["is_trained"])
         self._early_stopping.best = state["early_stopping"]["best"]
         self._early_stopping.num_bad_epochs = state["early_stopping"]["num_bad_epochs"]
-        if self._sifted is not None and state["sifting"] is not None:
-            self._sifted.load_state_dict(state["sifting"])
-        self._checkpoints.restore_model_files(checkpoint, self._config.paths.model)
-        self._model_folder.saved = [SavedEpoch(**saved) for saved in state["saved"]]
-        self._model_folder.describe()
-        self._num_epochs = checkpoint.num_epochs
+        self._elapsed_before_s = float(state["elapsed_s"])
+        self._num_epochs = int(state["num_epochs"])
         self._is_done = bool(state["is_done"])
-        _LOG.info("Resuming from a checkpoint after %d epochs", self._num_epochs)
+        if checkpoint is not None and self._checkpoints is not None:
+            self._checkpoints.restore_model_files(checkpoint, self._config.paths.model)
+            self._model_folder.saved = [SavedEpoch(**saved) for saved in state["saved"]]
+            self._model_folder.describe()
+            within = f" and {checkpoint.position[1]} batches" if self._is_in_epoch else ""
+            _LOG.info("Resuming from a checkpoint after %d epochs%s", self._num_epochs, within)
 
     def train(self) -> None:
         """Train the epochs that are left, or until the job is asked to stop.
@@ -170,24 +185,25 @@ class TrainingJob:
                 can be saved.
         """
         while self._num_epochs < self._hp.epochs and not self._is_done:
-            if self._stop.is_set():
+            [self._is_stopped] = self._ranks.any_of([self._stop.is_set()])
+            if self._is_stopped or not self._train_epoch(self._num_epochs):
                 return
-            epoch = self._num_epochs
-            began_s = self._clock()
-            trained = self._train_epoch(epoch)
-            if self._stop.is_set():
-                return
-            report = EpochReport(epoch, top_k=self._hp.top_k)
-            report.log_training(trained, sifted=self._sifted, elapsed_s=self._clock() - began_s)
+            report = self._report_epoch(self._num_epochs)
             if self._data.validation is not None:
-                accuracy = evaluate(self._model, self._data.validation, device=self._device)
-                if self._stop.is_set():
+                accuracy = evaluate(
+                    self._trainee, self._data.validation, is_stopping=self._agree_to_stop
+                )
+                if accuracy is None:
+                    self._save_checkpoint()
                     return
                 report.log(VALIDATION_ACCURACY, accuracy)
-                if self._early_stopping.should_stop(epoch, accuracy):
+                if self._early_stopping.should_stop(self._num_epochs, accuracy):
                     self._is_done = self._hp.early_stopping
-            self._model_folder.keep(self._model, epoch=epoch, metrics=report.values)
-            self._num_epochs = epoch + 1
+            if self._ranks.is_first:
+                self._model_folder.keep(
+                    self._trainee.network, epoch=self._num_epochs, metrics=report.values
+                )
+            self._end_epoch()
             self._save_checkpoint()
 
     def finish(self) -> None:
@@ -196,22 +212,31 @@ class TrainingJob:
         Raises:
             TrainingError: If they cannot be saved.
         """
-        self._model_folder.ensure(self._model, epoch=self._num_epochs)
-        if self._sifted is not None:
-            report = self._sifted.report().model_dump()
-            write_json(self._config.paths.output_data / SIFTING_REPORT_NAME, report)
-            _LOG.info("Sifting: %s", json.dumps(report))
+        report = self._sifted.report() if self._sifted is not None else None
+        if not self._ranks.is_first:
+            return
+        self._model_folder.ensure(self._trainee.network, epoch=self._num_epochs)
+        if report is not None:
+            totals = report.model_dump()
+            write_json(self._config.paths.output_data / SIFTING_REPORT_NAME, totals)
+            _LOG.info("Sifting: %s", json.dumps(totals))
         best = self._model_folder.best
         saved = best.file if best else "nothing"
-        if self._stop.is_set():
-            how = f"Stopped on {self._stop.signal_name} after {self._num_epochs} full epochs"
+        if self._is_stopped:
+            signal_name = self._stop.signal_name or "a stop of another machine"
+            how = f"Stopped on {signal_name} after {self._num_epochs} full epochs"
         elif self._is_done:
             how = f"Stopped early after {self._num_epochs} epochs"
         else:
             how = f"Completed {self._num_epochs} epochs"
         _LOG.info("%s; the model is %s", how, saved)
 
-    def _train_epoch(self, epoch: int) -> RunningMetrics:
+    def _new_metrics(self) -> RunningMetrics:
+        trainee = self._trainee
+        return RunningMetrics(trainee.objective, device=trainee.device, top_k=self._hp.top_k)
+
+    def _train_epoch(self, epoch: int) -> bool:
+        """Train an epoch, or what is left of it; return whether it came to its end."""
         hp = self._hp
         rate = learning_rate_at(
             epoch,
@@ -219,55 +244,87 @@ class TrainingJob:
             factor=hp.lr_scheduler_factor,
             steps=hp.lr_scheduler_step,
         )
-        set_learning_rate(self._optimizer, rate)
+        set_learning_rate(self._trainee.optimizer, rate)
         self._data.train.set_epoch(epoch)
-        self._progress.start_epoch(epoch)
-        return train_epoch(
-            self._model,
+        self._began_s = self._clock()
+        if self._is_trained:
+            return True
+        self._progress.start_epoch(epoch, is_resumed=self._is_in_epoch)
+        self._is_in_epoch = True
+        is_complete = train_epoch(
+            self._trainee,
             self._sifted if self._sifted is not None else self._data.train,
-            self._optimizer,
+            self._metrics,
             epoch=epoch,
-            batch_size=hp.mini_batch_size,
-            device=self._device,
-            top_k=hp.top_k,
-            is_stopping=self._stop.is_set,
-            after_step=self._progress.after_step,
+            after_step=self._after_step,
         )
+        if is_complete:
+            self._trainee.ranks.average_(self._trainee.statistics)
+            self._data.train.ledger.settle(self._ranks)
+            self._is_trained = True
+        return is_complete
+
+    def _after_step(self, metrics: RunningMetrics) -> bool:
+        if self._ranks.is_first:
+            self._progress.after_step(metrics)
+        is_due = self._checkpoints is not None and self._clock() - self._saved_s >= SAVE_EVERY_S
+        self._is_stopped, saves = self._ranks.exchange([self._stop.is_set(), is_due])
+        if self._is_stopped or saves:
+            self._save_checkpoint()
+        return self._is_stopped
+
+    def _agree_to_stop(self) -> bool:
+        [self._is_stopped, _] = self._ranks.exchange([self._stop.is_set(), False])
+        return self._is_stopped
+
+    def _report_epoch(self, epoch: int) -> EpochReport:
+        report = EpochReport(epoch, top_k=self._hp.top_k)
+        sifted = None
+        if self._sifted is not None:
+            own = torch.tensor([self._sifted.num_seen, self._sifted.num_kept])
+            seen, kept = self._ranks.add_up(own).tolist()
+            sifted = (seen, kept)
+        report.log_training(
+            self._metrics.over(self._ranks), sifted=sifted, elapsed_s=self._elapsed_s()
+        )
+        return report
+
+    def _elapsed_s(self) -> float:
+        """Return the seconds that the epoch has trained, those before an interruption included."""
+        return self._elapsed_before_s + self._clock() - self._began_s
+
+    def _end_epoch(self) -> None:
+        self._num_epochs += 1
+        self._is_in_epoch = False
+        self._is_trained = False
+        self._elapsed_before_s = 0.0
+        self._metrics = self._new_metrics()
 
     def _save_checkpoint(self) -> None:
+        """Save how far the job is; all ranks call it after the same step."""
+        self._saved_s = self._clock()
         if self._checkpoints is None:
             return
+        metrics = self._metrics if self._is_in_epoch else None
+        training = self._snapshot.capture(metrics, is_trained=self._is_trained)
+        if training is None:
+            return
         saved = self._model_folder.saved
-        self._checkpoints.save(
-            self._num_epochs,
-            {
-                "network": self._describe_network(),
-                "model": dict(self._model.state_dict()),
-                "optimizer": self._optimizer.state_dict(),
-                "early_stopping": {
-                    "best": self._early_stopping.best,
-                    "num_bad_epochs": self._early_stopping.num_bad_epochs,
-                },
-                "sifting": None if self._sifted is None else self._sifted.state_dict(),
-                "saved": [asdict(epoch) for epoch in saved],
-                "is_done": self._is_done,
+        state: dict[str, Any] = {
+            "num_epochs": self._num_epochs,
+            "training": training,
+            "early_stopping": {
+                "best": self._early_stopping.best,
+                "num_bad_epochs": self._early_stopping.num_bad_epochs,
             },
+            "elapsed_s": self._elapsed_s() if self._is_in_epoch else 0.0,
+            "saved": [asdict(epoch) for epoch in saved],
+            "is_done": self._is_done,
+        }
+        num_batches = self._data.train.num_batches_seen if self._is_in_epoch else 0
+        self._checkpoints.save(
+            (self._num_epochs, num_batches),
+            state,
             model_folder=self._config.paths.model,
             files=tuple(epoch.file for epoch in saved),
         )
-
-    def _describe_network(self) -> dict[str, Any]:
-        return {
-            "num_layers": self._hp.num_layers,
-            "image_shape": list(self._hp.image_shape),
-            "classes": list(self._data.classes),
-        }
-
-    def _check_network(self, saved: dict[str, Any]) -> None:
-        for name, value in self._describe_network().items():
-            if saved[name] != value:
-                raise TrainingError(
-                    f"The checkpoint in {self._config.paths.checkpoints} was made with {name} "
-                    f"{saved[name]}, but this job has {value}. Continue with the same value, or "
-                    "give the job another checkpoint location."
-                )

@@ -32,3 +32,14 @@ def log_to(stream: TextIO) -> Iterator[None]:
         root.removeHandler(handler)
         root.setLevel(before[0])
         own.setLevel(before[1])
+
+
+def quieten(rank: int) -> None:
+    """Let one of several processes log its warnings only; the first one speaks for all.
+
+    Args:
+        rank: Which process of the job this is; stands in its lines.
+    """
+    logging.getLogger("sagemaker_sift").setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter(f"{FORMAT} (rank {rank})", DATE_FORMAT))

@@ -8,153 +8,107 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 import torch
-from torch import nn
-from torch.nn import functional
 
 from sagemaker_sift.trainer.data.loader import Batch
 from sagemaker_sift.trainer.errors import TrainingError
+from sagemaker_sift.trainer.running_metrics import RunningMetrics
+from sagemaker_sift.trainer.trainee import Trainee
 
 CHECK_EVERY_ON_GPU = 50
 """Steps between two looks at the loss on a GPU, where each look waits for the device."""
 
 
-@dataclass(slots=True, kw_only=True)
-class RunningMetrics:
-    """Sums over the samples trained so far in an epoch, kept on the device.
-
-    Attributes:
-        top_k: The k of top-k accuracy, or ``None``.
-        num_samples: Samples trained.
-        num_steps: Optimizer steps taken.
-    """
-
-    device: torch.device
-    top_k: int | None
-    num_samples: int = 0
-    num_steps: int = 0
-    _sums: torch.Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._sums = torch.zeros(3, dtype=torch.float64, device=self.device)
-
-    def add(self, logits_BK: torch.Tensor, labels_B: torch.Tensor, loss_sum: torch.Tensor) -> None:
-        """Count one batch.
-
-        Args:
-            logits_BK: Shape ``(B, K)``, detached.
-            labels_B: Class indices, shape ``(B,)``, int64.
-            loss_sum: Sum of the losses of the batch, scalar, detached.
-        """
-        correct = (logits_BK.argmax(dim=1) == labels_B).sum()
-        near = correct
-        if self.top_k is not None:
-            near = (logits_BK.topk(self.top_k, dim=1).indices == labels_B[:, None]).sum()
-        self._sums += torch.stack([correct, near, loss_sum]).to(self._sums.dtype)
-        self.num_samples += len(labels_B)
-        self.num_steps += 1
-
-    @property
-    def accuracy(self) -> float:
-        """Share of trained samples that were classified right, NaN if there were none."""
-        return self._mean(0)
-
-    @property
-    def top_k_accuracy(self) -> float | None:
-        """Share of samples whose class was among the k most likely, ``None`` without a k."""
-        return None if self.top_k is None else self._mean(1)
-
-    @property
-    def loss(self) -> float:
-        """Mean cross entropy in nats, NaN if there were no samples."""
-        return self._mean(2)
-
-    def _mean(self, position: int) -> float:
-        total = float(self._sums[position])
-        return total / self.num_samples if self.num_samples else math.nan
-
-
 def train_epoch(
-    model: nn.Module,
+    trainee: Trainee,
     batches: Iterable[Batch],
-    optimizer: torch.optim.Optimizer,
+    metrics: RunningMetrics,
     *,
     epoch: int,
-    batch_size: int,
-    device: torch.device,
-    top_k: int | None,
-    is_stopping: Callable[[], bool],
-    after_step: Callable[[RunningMetrics], None],
-) -> RunningMetrics:
-    """Train one epoch; end after the current step if the job is asked to stop.
+    after_step: Callable[[RunningMetrics], bool],
+) -> bool:
+    """Train one epoch, or what is left of it.
 
-    A step's gradient is the sum over the batch divided by ``batch_size``, as in MXNet, so the
-    smaller batch that ends a sifted epoch moves the weights in proportion to its size. A single
-    left-over sample is passed over: normalisation has no statistics of one sample.
+    A step's gradient is the sum over the job's batch divided by ``batch_size``, as in MXNet, so
+    the smaller batch that ends a sifted epoch moves the weights in proportion to its size. A
+    single left-over sample is passed over: normalisation has no statistics of one sample.
 
     Args:
-        model: On ``device``; trained in place.
-        batches: On ``device``.
-        optimizer: Of the model, with the epoch's learning rate.
+        trainee: Trained in place, with the epoch's learning rate.
+        batches: On the device; with several ranks as many on each, some of them maybe empty.
+        metrics: What is measured on the trained samples, with the weights as they move.
         epoch: Counted from 0, for messages.
-        batch_size: Samples of a full batch.
-        device: Where it runs.
-        top_k: Also count top-k accuracy.
-        is_stopping: Asked after every step.
-        after_step: Told after every step, for progress.
+        after_step: Told after every step; training ends when it returns True.
 
     Returns:
-        What was measured on the trained samples, with the weights as they moved.
+        Whether the epoch came to its end.
 
     Raises:
         TrainingError: If the loss is no longer finite.
     """
-    metrics = RunningMetrics(device=device, top_k=top_k)
-    check_every = 1 if device.type == "cpu" else CHECK_EVERY_ON_GPU
-    unchecked: list[torch.Tensor] = []
+    watch = LossWatch(trainee, epoch)
+    model, objective = trainee.model, trainee.objective
+    gradient_scale = trainee.ranks.size / trainee.batch_size
+    smallest = min(2, trainee.batch_size // trainee.ranks.size)
     model.train()
-    for images_BCHW, labels_B in batches:
-        if len(labels_B) < min(2, batch_size):
+    for images_BCHW, labels in batches:
+        if len(labels) < max(1, smallest):
+            if trainee.ranks.are_many:
+                _step_along(trainee, images_BCHW)
+                if after_step(metrics):
+                    return False
             continue
-        logits_BK = model(to_input(images_BCHW))
-        loss_sum = functional.cross_entropy(logits_BK, labels_B, reduction="sum")
-        optimizer.zero_grad(set_to_none=True)
-        (loss_sum / batch_size).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        metrics.add(logits_BK.detach(), labels_B, loss_sum.detach())
-        unchecked.append(loss_sum.detach())
-        if len(unchecked) >= check_every:
-            _check_losses(unchecked, metrics, epoch, optimizer)
-        after_step(metrics)
-        if is_stopping():
-            break
-    _check_losses(unchecked, metrics, epoch, optimizer)
-    return metrics
+        with trainee.precision.autocast():
+            logits_BK = model(to_input(images_BCHW))
+        losses_B = objective.losses(logits_BK, labels)
+        loss_sum = losses_B.sum()
+        trainee.precision.step(loss_sum * gradient_scale, trainee.optimizer)
+        metrics.add(logits_BK.detach(), labels, loss_sum.detach())
+        watch.add(loss_sum.detach(), metrics.num_steps)
+        if after_step(metrics):
+            watch.check()
+            return False
+    watch.check()
+    return True
 
 
-def evaluate(model: nn.Module, batches: Iterable[Batch], *, device: torch.device) -> float:
-    """Return the accuracy over all batches, every image counted once, in [0, 1].
+def evaluate(
+    trainee: Trainee,
+    batches: Iterable[Batch],
+    *,
+    is_stopping: Callable[[], bool],
+) -> float | None:
+    """Return the accuracy over all batches of all ranks, every image counted once, in [0, 1].
 
     Args:
-        model: On ``device``; its mode is restored afterwards.
-        batches: On ``device``.
-        device: Where it runs.
+        trainee: What is trained; the network's mode is restored afterwards.
+        batches: On the device; with several ranks as many on each, some of them maybe empty.
+        is_stopping: Asked after every batch, on all ranks with the same answer.
 
     Returns:
-        NaN if there are no images.
+        NaN if there are no images, ``None`` if the job was asked to stop meanwhile.
     """
-    correct = torch.zeros((), dtype=torch.int64, device=device)
-    num_images = 0
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        for images_BCHW, labels_B in batches:
-            correct += (model(to_input(images_BCHW)).argmax(dim=1) == labels_B).sum()
-            num_images += len(labels_B)
-    model.train(was_training)
-    return int(correct) / num_images if num_images else math.nan
+    correct = torch.zeros((), dtype=torch.int64, device=trainee.device)
+    num_decisions = 0
+    network = trainee.network
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            for images_BCHW, labels in batches:
+                if len(labels):
+                    with trainee.precision.autocast():
+                        logits_BK = network(to_input(images_BCHW))
+                    correct += trainee.objective.count_correct(logits_BK, labels)
+                    num_decisions += len(labels) * trainee.objective.decisions_per_sample
+                if is_stopping():
+                    return None
+    finally:
+        network.train(was_training)
+    counts = torch.tensor([int(correct), num_decisions])
+    num_correct, num_decisions = trainee.ranks.add_up(counts).tolist()
+    return num_correct / num_decisions if num_decisions else math.nan
 
 
 def to_input(images_BCHW: torch.Tensor) -> torch.Tensor:
@@ -167,22 +121,62 @@ def to_input(images_BCHW: torch.Tensor) -> torch.Tensor:
     return images_BCHW.to(dtype=torch.float32, memory_format=torch.channels_last)
 
 
-def _check_losses(
-    losses: list[torch.Tensor],
-    metrics: RunningMetrics,
-    epoch: int,
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    """Forget the losses if they are finite, and name the first step whose loss is not."""
-    if not losses:
-        return
-    is_finite = torch.isfinite(torch.stack(losses)).tolist()
-    if not all(is_finite):
-        step = metrics.num_steps - len(losses) + is_finite.index(False)
-        value = float(losses[is_finite.index(False)])
+def _step_along(trainee: Trainee, images_BCHW: torch.Tensor) -> None:
+    """Take the step of the other ranks without adding to it, and without moving any statistics."""
+    trainee.model.eval()
+    with trainee.precision.autocast():
+        logits_BK = trainee.model(to_input(images_BCHW.new_zeros((1, *images_BCHW.shape[1:]))))
+    trainee.precision.step(logits_BK.float().sum() * 0.0, trainee.optimizer)
+    trainee.model.train()
+
+
+class LossWatch:
+    """Ends the job when the loss is no longer finite.
+
+    On the CPU every loss is looked at, on a GPU every 50th step, where each look waits for the
+    device. In float16 the scaler leaves out steps that overflow; the job ends only when so many
+    in a row do.
+    """
+
+    def __init__(self, trainee: Trainee, epoch: int) -> None:
+        self._trainee = trainee
+        self._epoch = epoch
+        is_on_cpu = trainee.device.type == "cpu"
+        self._check_every = 1 if is_on_cpu else CHECK_EVERY_ON_GPU
+        self._losses: list[torch.Tensor] = []
+        self._num_steps = 0
+
+    def add(self, loss: torch.Tensor, num_steps: int) -> None:
+        """Take the loss of a step, and look at those that wait if they are many.
+
+        Args:
+            loss: Scalar, detached.
+            num_steps: Steps of the epoch so far, this one included.
+        """
+        self._losses.append(loss)
+        self._num_steps = num_steps
+        if len(self._losses) >= self._check_every:
+            self.check()
+
+    def check(self) -> None:
+        """Look at the losses that wait.
+
+        Raises:
+            TrainingError: With the first step whose loss is not finite.
+        """
+        losses, self._losses = self._losses, []
+        is_finite = torch.isfinite(torch.stack(losses)).tolist() if losses else []
+        if all(is_finite):
+            return
+        if self._trainee.precision.is_half and (
+            any(is_finite) or len(losses) < CHECK_EVERY_ON_GPU
+        ):
+            return
+        first = is_finite.index(False)
+        rate = float(self._trainee.optimizer.param_groups[0]["lr"])
+        half = ", or precision_dtype float32" if self._trainee.precision.is_half else ""
         raise TrainingError(
-            f"The training loss is {value} in epoch {epoch}, batch {step}, at learning rate "
-            f"{optimizer.param_groups[0]['lr']:g}. Use a smaller learning_rate, or a larger "
-            "mini_batch_size."
+            f"The training loss is {float(losses[first])} in epoch {self._epoch}, batch "
+            f"{self._num_steps - len(losses) + first}, at learning rate {rate:g}. Use a smaller "
+            f"learning_rate, or a larger mini_batch_size{half}."
         )
-    losses.clear()

@@ -12,6 +12,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+import torch
+
 from sagemaker_sift.contract.container import (
     EXIT_FAILURE,
     EXIT_SUCCESS,
@@ -19,10 +21,12 @@ from sagemaker_sift.contract.container import (
     ContainerPaths,
 )
 from sagemaker_sift.trainer.config import read_config
+from sagemaker_sift.trainer.distributed import LOCAL_RANK_VARIABLE, count_local_processes
 from sagemaker_sift.trainer.errors import TrainingError
 from sagemaker_sift.trainer.job import run_job
-from sagemaker_sift.trainer.log import log_to
-from sagemaker_sift.trainer.stop import listen_for_stop
+from sagemaker_sift.trainer.launcher import describe_exit, end_with_parent, run_processes
+from sagemaker_sift.trainer.log import log_to, quieten
+from sagemaker_sift.trainer.stop import StopRequest, listen_for_stop
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,11 +52,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("command", nargs="?", choices=["train"], help="optional")
     parser.parse_args(argv)
     paths = ContainerPaths.from_environment(os.environ)
+    is_child = LOCAL_RANK_VARIABLE in os.environ
+    end_with_parent(os.environ)
     with log_to(sys.stdout), listen_for_stop() as stop:
         try:
-            with contextlib.suppress(OSError):
-                paths.failure.unlink()
-            run_job(read_config(paths, os.environ), stop=stop)
+            if not is_child:
+                with contextlib.suppress(OSError):
+                    paths.failure.unlink()
+                num_local = count_local_processes(os.environ, num_gpus=torch.cuda.device_count())
+                if num_local > 1:
+                    return _run_processes(paths, num_local, stop)
+            config = read_config(paths, os.environ)
+            if config.placement.rank > 0:
+                quieten(config.placement.rank)
+            run_job(config, stop=stop)
         except TrainingError as error:
             _report_failure(paths, str(error))
             return EXIT_FAILURE
@@ -62,12 +75,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_SUCCESS
 
 
+def _run_processes(paths: ContainerPaths, num_local: int, stop: StopRequest) -> int:
+    """Run a process for each GPU, once it is known that they can read their configuration."""
+    config = read_config(paths, os.environ)
+    code = run_processes(
+        num_local, num_hosts=config.placement.num_hosts, environ=os.environ, stop=stop
+    )
+    if code != EXIT_SUCCESS and not paths.failure.exists():
+        _report_failure(
+            paths,
+            f"A training process ended without a word ({describe_exit(code)}). The machine may "
+            "have run out of memory: try a smaller mini_batch_size, or a larger instance type.",
+        )
+    return EXIT_SUCCESS if code == EXIT_SUCCESS else EXIT_FAILURE
+
+
 def _report_failure(paths: ContainerPaths, reason: str) -> None:
-    """Log the error at hand and write its reason, on one line, where SageMaker looks for it."""
+    """Log the error at hand and write its reason, on one line, where SageMaker looks for it.
+
+    Of several processes that fail the first one's reason stands: the others only miss it.
+    """
     sentence = " ".join(reason.split())[:FAILURE_MAX_CHARS]
-    _LOG.error("%s", sentence, exc_info=True)
+    _LOG.error("%s", sentence, exc_info=sys.exc_info()[0] is not None)
     try:
         paths.failure.parent.mkdir(parents=True, exist_ok=True)
-        paths.failure.write_text(sentence, encoding="utf-8", errors="replace")
+        with paths.failure.open("x", encoding="utf-8", errors="replace") as file:
+            file.write(sentence)
     except OSError as error:
+        if isinstance(error, FileExistsError) and paths.failure.is_file():
+            return
         sys.stderr.write(f"{sentence}\n{paths.failure} cannot be written: {error}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,8 +18,9 @@ from sagemaker_sift.trainer.config import TrainingConfig, read_config
 from sagemaker_sift.trainer.data.preparation import prepare_data
 from sagemaker_sift.trainer.device import choose_device
 from sagemaker_sift.trainer.errors import TrainingError
-from sagemaker_sift.trainer.job import build_network
-from sagemaker_sift.trainer.sifting import CrossEntropyPerSample, ImageBatchTransform
+from sagemaker_sift.trainer.ranks import Ranks
+from sagemaker_sift.trainer.sifting import ImageBatchTransform, LossPerSample
+from sagemaker_sift.trainer.trainee import build_trainee
 from smart_sifting import PilotReport, pilot
 
 EXIT_INTERRUPTED = 130
@@ -73,14 +74,14 @@ def run_pilot_of_job(config: TrainingConfig, **settings: Any) -> PilotReport:
     """
     hp = config.hyperparameters
     device = choose_device(config.num_threads)
-    loader = prepare_data(config, device=device, is_stopping=lambda: False).train
-    model, optimizer = build_network(hp, device=device)
+    data = prepare_data(config, device=device, is_stopping=lambda: False)
+    trainee = build_trainee(hp, device=device, ranks=Ranks(), label_counts=data.label_counts)
     return pilot(
-        model,
-        CrossEntropyPerSample(),
-        loader,
+        trainee.network,
+        LossPerSample(trainee.objective, trainee.precision),
+        data.train,
         batch_transforms=ImageBatchTransform(),
-        optimizer=optimizer,
+        optimizer=trainee.optimizer,
         beta_value=hp.beta if hp.is_sifting else None,
         batch_format_index=1,
         **settings,

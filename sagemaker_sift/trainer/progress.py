@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 
 from sagemaker_sift.contract.metrics import format_batch_line
-from sagemaker_sift.trainer.data.loader import ImageLoader
-from sagemaker_sift.trainer.loop import RunningMetrics
+from sagemaker_sift.trainer.data.loader import BatchLoader
+from sagemaker_sift.trainer.running_metrics import RunningMetrics
 
 INTERVAL_S = 1.0
 """A line at most every so many seconds."""
@@ -22,22 +22,24 @@ class ProgressLog:
         epoch: The epoch under way, counted from 0.
     """
 
-    def __init__(self, loader: ImageLoader, clock: Callable[[], float]) -> None:
+    def __init__(self, loader: BatchLoader, clock: Callable[[], float]) -> None:
         self.epoch = 0
         self._loader = loader
         self._clock = clock
         self._since_s = 0.0
-        self._num_seen = 0
+        self._num_seen: int | None = 0
 
-    def start_epoch(self, epoch: int) -> None:
-        """Begin counting the samples of an epoch."""
+    def start_epoch(self, epoch: int, *, is_resumed: bool = False) -> None:
+        """Begin counting the samples of an epoch; those before an interruption do not count."""
         self.epoch = epoch
         self._since_s = self._clock()
-        self._num_seen = 0
+        self._num_seen = None if is_resumed else 0
 
     def after_step(self, metrics: RunningMetrics) -> None:
         """Log a line if the last one is long enough ago."""
         now_s = self._clock()
+        if self._num_seen is None:
+            self._since_s, self._num_seen = now_s, self._loader.num_seen
         elapsed_s = now_s - self._since_s
         if elapsed_s < INTERVAL_S:
             return

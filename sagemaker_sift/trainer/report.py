@@ -16,8 +16,7 @@ from sagemaker_sift.contract.metrics import (
     Metric,
     format_line,
 )
-from sagemaker_sift.trainer.loop import RunningMetrics
-from sagemaker_sift.trainer.sifting import SiftedLoader
+from sagemaker_sift.trainer.running_metrics import RunningMetrics
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,13 +34,13 @@ class EpochReport:
         self._top_k = top_k
 
     def log_training(
-        self, trained: RunningMetrics, *, sifted: SiftedLoader | None, elapsed_s: float
+        self, trained: RunningMetrics, *, sifted: tuple[int, int] | None, elapsed_s: float
     ) -> None:
         """Log what was measured while the weights moved.
 
         Args:
             trained: Of the samples trained.
-            sifted: What sifting did, if the job sifts.
+            sifted: Samples seen and kept, if the job sifts.
             elapsed_s: Seconds that training took, validation not included.
         """
         self.log(TRAIN_ACCURACY, trained.accuracy)
@@ -49,7 +48,7 @@ class EpochReport:
             self.log(TRAIN_TOP_K_ACCURACY, trained.top_k_accuracy)
         self.log(TRAIN_LOSS, trained.loss)
         if sifted is not None:
-            seen, kept = sifted.num_seen, sifted.num_kept
+            seen, kept = sifted
             self.log(SAMPLES_SEEN, seen)
             self.log(SAMPLES_KEPT, kept)
             self.log(KEPT_FRACTION, kept / seen if seen else math.nan)

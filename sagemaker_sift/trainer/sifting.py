@@ -10,12 +10,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from sagemaker_sift.contract.hyperparameters import Hyperparameters
 from sagemaker_sift.contract.sifting_report import SiftingReport
-from sagemaker_sift.trainer.data.loader import Batch, ImageLoader, build_generator
+from sagemaker_sift.trainer.data.loader import Batch, BatchLoader
+from sagemaker_sift.trainer.data.order import build_generator
 from sagemaker_sift.trainer.loop import to_input
+from sagemaker_sift.trainer.objective import Objective
+from sagemaker_sift.trainer.precision import Precision
+from sagemaker_sift.trainer.trainee import Trainee
 from smart_sifting.data_model.data_model_interface import SiftingBatch, SiftingBatchTransform
 from smart_sifting.data_model.tensor_batch import TensorBatch
 from smart_sifting.dataloader.sift_dataloader import SiftingDataloader
@@ -27,8 +30,18 @@ from smart_sifting.sift_config.sift_configs import (
 )
 
 
-class CrossEntropyPerSample(Loss):
-    """Cross entropy of each sample, the loss that training minimises."""
+class LossPerSample(Loss):
+    """The loss of each sample, as training minimises it.
+
+    Args:
+        objective: What training minimises.
+        precision: Of the forward pass.
+    """
+
+    def __init__(self, objective: Objective, precision: Precision) -> None:
+        super().__init__()
+        self._objective = objective
+        self._precision = precision
 
     def loss(
         self, model: nn.Module, transformed_batch: Any, original_batch: Any = None
@@ -40,8 +53,9 @@ class CrossEntropyPerSample(Loss):
             transformed_batch: Images and labels as a ``TensorBatch``.
             original_batch: Not read.
         """
-        logits_BK = model(to_input(transformed_batch.inputs))
-        return functional.cross_entropy(logits_BK, transformed_batch.labels, reduction="none")
+        with self._precision.autocast():
+            logits_BK = model(to_input(transformed_batch.inputs))
+        return self._objective.losses(logits_BK, transformed_batch.labels)
 
 
 class ImageBatchTransform(SiftingBatchTransform):
@@ -63,19 +77,24 @@ class SiftedLoader:
     """
 
     def __init__(
-        self, loader: ImageLoader, model: nn.Module, hyperparameters: Hyperparameters
+        self,
+        loader: BatchLoader,
+        trainee: Trainee,
+        hyperparameters: Hyperparameters,
     ) -> None:
         hp = hyperparameters
         self._beta = hp.beta
+        self._ranks = trainee.ranks
         self._loader = SiftingDataloader(
             sift_config=build_sift_config(hp, steps_per_epoch=len(loader)),
             orig_dataloader=loader,
             batch_transforms=ImageBatchTransform(),
-            loss_impl=CrossEntropyPerSample(),
-            model=model,
+            loss_impl=LossPerSample(trainee.objective, trainee.precision),
+            model=trainee.model,
             log_batch_data=hp.log_batch_data,
             batch_format_index=1,
             seed=build_generator(hp.seed, "sifting").initial_seed(),
+            process_group=trainee.ranks.group,
         )
 
     def __iter__(self) -> Iterator[Batch]:
@@ -99,18 +118,28 @@ class SiftedLoader:
         """Continue from what :meth:`state_dict` returned."""
         self._loader.load_state_dict(state)
 
-    def report(self) -> SiftingReport:
-        """Return the totals of the job, for ``sifting.json``."""
-        statistics = self._loader.statistics
+    def report(self) -> SiftingReport | None:
+        """Return the totals of the job for ``sifting.json``, on the first rank; else ``None``.
+
+        Samples are those of all ranks; batches and seconds, which all ranks spend alike, those of
+        the first.
+        """
+        own = self._loader.statistics
+        found = self._ranks.gather(
+            (own.samples_seen, own.samples_kept, own.samples_scored, own.samples_scored_kept)
+        )
+        if not found:
+            return None
+        seen, kept, scored, scored_kept = (sum(counts) for counts in zip(*found, strict=True))
         return SiftingReport(
             beta_value=self._beta,
-            samples_seen=statistics.samples_seen,
-            samples_kept=statistics.samples_kept,
-            samples_scored=statistics.samples_scored,
-            samples_scored_kept=statistics.samples_scored_kept,
-            batches_presented=statistics.num_batches_loaded,
-            batches_trained=statistics.num_batches,
-            seconds=dict(statistics.seconds),
+            samples_seen=seen,
+            samples_kept=kept,
+            samples_scored=scored,
+            samples_scored_kept=scored_kept,
+            batches_presented=own.num_batches_loaded,
+            batches_trained=own.num_batches,
+            seconds=dict(own.seconds),
         )
 
 

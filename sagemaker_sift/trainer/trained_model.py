@@ -89,7 +89,7 @@ class TrainedModel:
         for file in files:
             image = read_image(Path(file), num_channels=shape.channels, resize=resize)
             if isinstance(image, Unreadable):
-                raise ValueError(f"{image.path} cannot be read: {image.reason}.")
+                raise ValueError(f"{image.name} cannot be read: {image.reason}.")
             fitted_HWC = _fit_image(image, Path(file), shape, fit)
             images.append(torch.from_numpy(fitted_HWC.copy()).permute(2, 0, 1))
         return torch.stack(images) if images else torch.empty((0, *shape), dtype=torch.uint8)

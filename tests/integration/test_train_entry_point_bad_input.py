@@ -1,6 +1,5 @@
 """Each mistake in a job's input ends with exit code 1 and one clear sentence."""
 
-import json
 import math
 import re
 import shutil
@@ -139,13 +138,6 @@ def test_wrong_hyperparameters(root: Path, capsys: pytest.CaptureFixture[str]) -
     check_failure(root, r"2 hyperparameters are wrong.*'optimizer'", capsys.readouterr().out)
 
 
-def test_more_than_one_instance(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = root / "input/config/resourceconfig.json"
-    config.write_text(json.dumps({"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]}))
-    assert main([]) == 1
-    check_failure(root, "has 2 instances", capsys.readouterr().out)
-
-
 @pytest.mark.parametrize("name", ["model", "output/data", "checkpoints/model"])
 def test_a_folder_that_cannot_be_written(
     root: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -170,9 +162,12 @@ def test_a_loss_that_is_not_finite(root: Path, capsys: pytest.CaptureFixture[str
     checkpoints = CheckpointFolder(root / "checkpoints")
     checkpoint = checkpoints.load()
     assert checkpoint is not None
-    checkpoint.state["model"]["fc1.weight"].fill_(math.inf)
+    checkpoint.state["training"]["model"]["fc1.weight"].fill_(math.inf)
     checkpoints.save(
-        1, checkpoint.state, model_folder=root / "model", files=checkpoint.model_files
+        (1, 0),
+        checkpoint.state | {"num_epochs": 1},
+        model_folder=root / "model",
+        files=checkpoint.model_files,
     )
     configure(root, epochs="2", learning_rate="0.25")
     assert main([]) == 1

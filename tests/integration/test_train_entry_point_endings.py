@@ -120,6 +120,7 @@ def test_the_learning_rate_of_the_schedule_is_the_one_that_trains(root: Path) ->
         checkpoint_frequency="1",
         lr_scheduler_step="2",
         lr_scheduler_factor="0",
+        momentum="0",
     )
     assert main([]) == 0
     first, second, third = (
@@ -189,6 +190,81 @@ def test_progress_is_logged_about_once_a_second(
     batches = [line for line in lines if line]
     assert [line.batch for line in batches] == [4, 8, 12, 16]
     assert batches[0].samples_per_second == pytest.approx(8 / 1.2, abs=0.01)
+
+
+class StopAfter(StopRequest):
+    """A stop that comes when it has been looked at so many times."""
+
+    def __init__(self, num_looks: int) -> None:
+        super().__init__()
+        self.num_looks_left = num_looks
+
+    def is_set(self) -> bool:
+        self.num_looks_left -= 1
+        if self.num_looks_left < 0:
+            self.set("SIGTERM")
+        return super().is_set()
+
+
+@pytest.mark.parametrize(
+    "hyperparameters",
+    [
+        {"augmentation_type": "crop_color_transform", "lr_scheduler_step": "1"},
+        {"beta_value": "2", "sift_delay": "1", "augmentation_type": "crop"},
+        {"beta_value": "1", "repeat_delay_per_epoch": "True", "sift_delay": "2", "top_k": "2"},
+        {"optimizer": "adam", "learning_rate": "0.001", "lr_scheduler_step": "1"},
+        {"optimizer": "nag", "lr_scheduler_step": "1", "checkpoint_frequency": "1"},
+        {"optimizer": "rmsprop", "learning_rate": "0.001", "beta_value": "1"},
+    ],
+)
+def test_a_job_stopped_at_any_moment_goes_on_to_the_result_of_an_uninterrupted_one(
+    tmp_path: Path, hyperparameters: dict[str, str]
+) -> None:
+    given = hyperparameters | {"epochs": "2"}
+    whole = make_root(tmp_path / "whole", hyperparameters=given)
+    (whole / "checkpoints").mkdir()
+    looks = StopAfter(10_000)
+    run(whole, looks, lambda: 0.0)
+    num_looks = 10_000 - looks.num_looks_left
+    for moment in range(3, num_looks, 2):
+        parts = make_root(tmp_path / f"{moment}", hyperparameters=given)
+        (parts / "checkpoints").mkdir()
+        run(parts, StopAfter(moment), lambda: 0.0)
+        assert list((parts / "model").glob("*.safetensors"))
+        run(parts, StopRequest(), lambda: 0.0)
+        assert weights(parts) == weights(whole), moment
+        name = "checkpoints/checkpoint-0002.safetensors"
+        assert (parts / name).read_bytes() == (whole / name).read_bytes(), moment
+
+
+def test_a_long_epoch_has_checkpoints_within(root: Path) -> None:
+    (root / "checkpoints").mkdir()
+    configure(root, epochs="1", mini_batch_size="2", num_training_samples="32")
+    times = iter(range(0, 10**9, 200))
+    names: list[str] = []
+    stop = StopRequest()
+    is_set = stop.is_set
+
+    def look() -> bool:
+        names.extend(path.stem for path in (root / "checkpoints").glob("*-*-*.json"))
+        return is_set()
+
+    stop.is_set = look  # type: ignore[method-assign]
+    run(root, stop, lambda: float(next(times)))
+    assert len(set(names)) >= 3
+    assert all(re.fullmatch(r"checkpoint-0000-000000\d\d", name) for name in names)
+    assert not list((root / "checkpoints").glob("*-*-*.json"))[1:]
+
+
+@pytest.mark.parametrize("changed", [{"mini_batch_size": "4"}, {"seed": "9"}, {"sifting": "True"}])
+def test_within_an_epoch_a_job_goes_on_only_with_the_same_batches(
+    root: Path, changed: dict[str, str]
+) -> None:
+    (root / "checkpoints").mkdir()
+    run(root, StopAfter(5), lambda: 0.0)
+    configure(root, **changed)
+    assert main([]) == 1
+    assert re.search(r"was made with \w+ .*, but this job has", read_failure(root))
 
 
 def resume_equals_uninterrupted(root: Path, other: Path, **hyperparameters: str) -> None:

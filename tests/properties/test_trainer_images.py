@@ -7,14 +7,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sagemaker_sift.trainer.data.augmentation import augment
 from sagemaker_sift.trainer.data.folder import list_train_images
-from sagemaker_sift.trainer.data.image import (
-    Draw,
-    crop_and_flip,
-    crop_center,
-    resize_shorter_side,
-)
-from sagemaker_sift.trainer.data.loader import SequentialBatches, ShuffledBatches
+from sagemaker_sift.trainer.data.image import crop_center, resize_shorter_side
+from sagemaker_sift.trainer.data.order import BatchShare, SequentialBatches, ShuffledBatches
 
 CHANCES = st.floats(0, 1, exclude_max=True)
 SIDES = st.integers(1, 40)
@@ -44,7 +40,13 @@ def test_a_crop_is_a_part_of_the_image(
     crop_width = data.draw(st.integers(1, width))
     image_HWC = np.arange(height * width, dtype=np.uint16).reshape(height, width, 1)
     for crop_HWC in (
-        crop_and_flip(image_HWC, crop_height, crop_width, Draw(0, top, left, flip)),  # type: ignore[arg-type]
+        augment(
+            image_HWC,  # type: ignore[arg-type]
+            crop_height,
+            crop_width,
+            augmentation_type="crop",
+            chances=(top, left, flip),
+        ),
         crop_center(image_HWC, crop_height, crop_width),  # type: ignore[arg-type]
     ):
         rows, columns = np.divmod(crop_HWC[:, :, 0].astype(int), width)
@@ -64,15 +66,16 @@ def test_no_image_comes_twice_in_an_epoch_and_validation_misses_none(
     num_images: int, batch_size: int, seed: int, epoch: int
 ) -> None:
     num_batches = num_images // batch_size
+    share = BatchShare(0, batch_size, batch_size)
     shuffled = ShuffledBatches(
-        num_images=num_images, num_batches=num_batches, batch_size=batch_size, seed=seed
+        num_images=num_images, num_batches=num_batches, share=share, seed=seed, num_chances=3
     )
     shuffled.set_epoch(epoch)
-    indices = [draw.idx for batch in shuffled for draw in batch]
+    indices = [int(idx) for batch in shuffled for idx in batch.indices]
     assert len(indices) == len(set(indices)) == num_batches * batch_size
     assert set(indices) <= set(range(num_images))
-    sequential = SequentialBatches(num_images=num_images, batch_size=batch_size)
-    assert [draw.idx for batch in sequential for draw in batch] == list(range(num_images))
+    sequential = SequentialBatches(num_images=num_images, share=share)
+    assert [idx for batch in sequential for idx in batch.indices] == list(range(num_images))
 
 
 @settings(max_examples=40, deadline=None)
@@ -96,8 +99,8 @@ def test_every_image_is_listed_once_under_its_class_in_a_fixed_order(
                 expected.add((class_name, path / f"{parts[-1]}.jpg"))
         folder = list_train_images(root, num_classes=len(tree))
     listed = [
-        (folder.classes[label], path)
-        for label, path in zip(folder.labels, folder.paths, strict=True)
+        (folder.classes[label], Path(folder.reader.name(idx)))
+        for idx, label in enumerate(folder.labels)
     ]
     assert folder.classes == tuple(sorted(tree))
     assert set(listed) == expected

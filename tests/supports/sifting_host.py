@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from sagemaker_sift.contract.container import ContainerPaths
-from sagemaker_sift.trainer.distributed import Cluster
+from sagemaker_sift.trainer.distributed import PORT_VARIABLE, Cluster, Placement
 from smart_sifting import SiftingDataloader
 from tests.conformance.loader_suite import make_config
 from tests.supports.rank_programs import CrossEntropy, Network
@@ -22,7 +22,8 @@ from tests.supports.rank_programs import CrossEntropy, Network
 def main(port: int) -> None:
     paths = ContainerPaths.from_environment(os.environ)
     cluster = Cluster.from_resource_config(json.loads(paths.resource_config.read_text()))
-    cluster.join(port=port, timeout=timedelta(seconds=60))
+    placement = Placement.from_environment(cluster, {PORT_VARIABLE: str(port)})
+    placement.join(backend="gloo", timeout=timedelta(seconds=60))
     torch.manual_seed(0)
     inputs = torch.randn(120, 3)
     dataset = TensorDataset(inputs, (inputs[:, 0] > 0).long(), torch.arange(120))

@@ -17,14 +17,14 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from sagemaker_sift.backends.local.container import BUNDLED_IMAGE
+from sagemaker_sift.backends.local.container import describe_bundled_algorithm
 from sagemaker_sift.backends.local.lock import acquire_lock, is_locked
 from sagemaker_sift.backends.local.metric_log import read_points
 from sagemaker_sift.backends.local.process import kill_group, read_start_time
 from sagemaker_sift.backends.local.storage import LocalStorage, check_writable
 from sagemaker_sift.backends.local.store import JobExistsError, JobStore, Record, set_status
 from sagemaker_sift.contract.problem import Problem
-from sagemaker_sift.contract.specification import ALGORITHM_NAME, build_training_specification
+from sagemaker_sift.contract.specification import ALGORITHM_NAME
 from sagemaker_sift.exceptions import InvalidRequestError
 from sagemaker_sift.requests.service_model import WrongType, find_violations
 from sagemaker_sift.requests.validation import check_training_job
@@ -148,7 +148,7 @@ class LocalSageMaker:
             "AlgorithmName": ALGORITHM_NAME,
             "AlgorithmArn": f"arn:aws:sagemaker:local:{_ACCOUNT}:algorithm/{ALGORITHM_NAME}",
             "AlgorithmStatus": "Completed",
-            "TrainingSpecification": build_training_specification(BUNDLED_IMAGE),
+            "TrainingSpecification": describe_bundled_algorithm(),
         }
 
     def _check(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sagemaker_sift.backends.local.storage import LocalStorage
 from sagemaker_sift.contract.container import BASE_DIR_VARIABLE, ContainerPaths
+from sagemaker_sift.contract.specification import build_training_specification
 
 BUNDLED_IMAGE = "sagemaker-sift/bundled-trainer"
 """``TrainingImage`` of the algorithm whose program comes with this package."""
@@ -19,6 +20,24 @@ BUNDLED_IMAGE = "sagemaker-sift/bundled-trainer"
 _HOST = "algo-1"
 _SPIN_COUNT = "1000"  # docs/decisions/0003: two jobs at once must not wait for each other
 _SECRET_PREFIXES = ("AWS_", "SAGEMAKER_")
+
+
+def describe_bundled_algorithm() -> dict[str, Any]:
+    """Return the ``TrainingSpecification`` of the bundled algorithm as this machine runs it.
+
+    A local job runs on one machine, this one, and has its channels as folders: neither several
+    instances nor Pipe mode are offered.
+
+    Example:
+        >>> describe_bundled_algorithm()["TrainingChannels"][0]["SupportedInputModes"]
+        ['File', 'FastFile']
+    """
+    specification = build_training_specification(BUNDLED_IMAGE)
+    for channel in specification["TrainingChannels"]:
+        channel["SupportedInputModes"] = [
+            mode for mode in channel["SupportedInputModes"] if mode != "Pipe"
+        ]
+    return specification | {"SupportsDistributedTraining": False}
 
 
 def find_entry_point() -> Path:

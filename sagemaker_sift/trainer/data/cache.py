@@ -1,14 +1,20 @@
-"""Small image sets, decoded once and kept in memory."""
+"""Small image sets, decoded once and kept in memory.
+
+Shape suffixes in this file: N = images of the set, C = channels, H = height, W = width.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
-from sagemaker_sift.trainer.data.folder import ImageFolder
-from sagemaker_sift.trainer.data.image import Image, Unreadable, read_image
+import numpy as np
+from numpy.typing import NDArray
+
+from sagemaker_sift.trainer.data.dataset import read_encoded
+from sagemaker_sift.trainer.data.image import Image, Unreadable
+from sagemaker_sift.trainer.data.image_set import ImageSet
 
 NUM_PROBES = 32
 """Images that are decoded to estimate the size of the whole set."""
@@ -17,69 +23,101 @@ _CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DecodedFolder:
-    """A folder whose images lie in memory.
+class DecodedSet:
+    """A set whose images lie in memory.
 
     Attributes:
-        folder: The readable images only.
-        images: Shape ``(H, W, C)`` each, uint8, as long as ``folder``; sizes may differ.
-        unreadable: The files that gave no image.
+        source: The readable images only.
+        images: As long as ``source``, uint8: ``(N, H, W, C)`` if all have one size, else a tuple
+            of ``(H, W, C)``.
+        unreadable: The images that could not be decoded.
         size_bytes: Memory that the images take.
     """
 
-    folder: ImageFolder
-    images: tuple[Image, ...]
+    source: ImageSet
+    images: tuple[Image, ...] | NDArray[np.uint8]
     unreadable: tuple[Unreadable, ...]
     size_bytes: int
 
 
-def decode_folder(
-    folder: ImageFolder,
+def decode_set(
+    source: ImageSet,
     *,
     num_channels: int,
     resize: int | None,
     budget_bytes: int,
     num_threads: int,
     is_stopping: Callable[[], bool],
-) -> DecodedFolder | None:
+) -> DecodedSet | None:
     """Return the decoded images, or ``None`` if they would not fit.
 
-    A few images spread over the folder are decoded first, and if their mean size says that the
+    A few images spread over the set are decoded first, and if their mean size says that the
     whole does not fit, nothing else is.
 
     Args:
-        folder: What to decode.
+        source: What to decode.
         num_channels: 3 for RGB, 1 for gray.
         resize: Length of the shorter side in pixels, or ``None``.
         budget_bytes: Memory that the images may take.
         num_threads: Threads that decode, ``>= 1``; OpenCV releases the interpreter lock.
         is_stopping: Asked now and then; decoding ends early with ``None`` when it says so.
     """
-    read = partial(read_image, num_channels=num_channels, resize=resize)
-    step = max(1, len(folder) // NUM_PROBES)
-    probes = [read(path) for path in folder.paths[::step]]
+
+    def read(idx: int) -> Image | Unreadable:
+        return read_encoded(source, idx, num_channels=num_channels, resize=resize)
+
+    step = max(1, len(source) // NUM_PROBES)
+    probes = [read(idx) for idx in range(0, len(source), step)]
     sizes = [probe.nbytes for probe in probes if not isinstance(probe, Unreadable)]
-    if sizes and sum(sizes) / len(sizes) * len(folder) > budget_bytes:
+    if sizes and sum(sizes) / len(sizes) * len(source) > budget_bytes:
         return None
-    images: list[Image] = []
+    images = _ImageStack(len(source))
     indices: list[int] = []
     unreadable: list[Unreadable] = []
-    size_bytes = 0
     with ThreadPoolExecutor(num_threads) as pool:
-        for start in range(0, len(folder), _CHUNK):
-            if is_stopping() or size_bytes > budget_bytes:
+        for start in range(0, len(source), _CHUNK):
+            if is_stopping() or images.size_bytes > budget_bytes:
                 return None
-            chunk = folder.paths[start : start + _CHUNK]
-            for idx, result in enumerate(pool.map(read, chunk), start):
+            chunk = range(start, min(start + _CHUNK, len(source)))
+            for idx, result in zip(chunk, pool.map(read, chunk), strict=True):
                 if isinstance(result, Unreadable):
                     unreadable.append(result)
                     continue
                 images.append(result)
                 indices.append(idx)
-                size_bytes += result.nbytes
-    return DecodedFolder(
-        folder=folder.select(indices),
-        images=tuple(images),
+    return DecodedSet(
+        source=source.select(indices) if unreadable else source,
+        images=images.close(),
         unreadable=tuple(unreadable),
-        size_bytes=size_bytes,
+        size_bytes=images.size_bytes,
     )
+
+
+class _ImageStack:
+    """Images one after the other, in a single array as long as all have the size of the first."""
+
+    def __init__(self, capacity: int) -> None:
+        self.size_bytes = 0
+        self._capacity = capacity
+        self._num_images = 0
+        self._stack: NDArray[np.uint8] | None = None
+        self._singles: list[Image] = []
+
+    def append(self, image_HWC: Image) -> None:
+        self.size_bytes += image_HWC.nbytes
+        if self._num_images == 0:
+            self._stack = np.empty((self._capacity, *image_HWC.shape), dtype=np.uint8)
+        if self._stack is not None and self._stack.shape[1:] == image_HWC.shape:
+            self._stack[self._num_images] = image_HWC
+        else:
+            if self._stack is not None:
+                self._singles = [image.copy() for image in self._stack[: self._num_images]]
+                self._stack = None
+            self._singles.append(image_HWC)
+        self._num_images += 1
+
+    def close(self) -> tuple[Image, ...] | NDArray[np.uint8]:
+        """Return the images; nothing may be appended afterwards."""
+        if self._stack is None:
+            return tuple(self._singles)
+        return self._stack[: self._num_images]

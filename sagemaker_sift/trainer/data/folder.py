@@ -9,47 +9,20 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from sagemaker_sift.contract.channels import IMAGE_SUFFIXES
+from sagemaker_sift.trainer.data.image_files import ImageFiles
+from sagemaker_sift.trainer.data.image_set import ImageSet
 from sagemaker_sift.trainer.errors import TrainingError
 
 _LOG = logging.getLogger(__name__)
 _MAX_NAMES = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFolder:
-    """The images of one channel.
-
-    Attributes:
-        channel: Name of the channel, for messages.
-        classes: Class names; a label is an index into them.
-        paths: One file an image, sorted by class and then by path.
-        labels: Class index of each image, as long as ``paths``.
-    """
-
-    channel: str
-    classes: tuple[str, ...]
-    paths: tuple[Path, ...]
-    labels: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def select(self, indices: Iterable[int]) -> ImageFolder:
-        """Return a folder of only the images at ``indices``, in that order."""
-        chosen = tuple(indices)
-        return ImageFolder(
-            channel=self.channel,
-            classes=self.classes,
-            paths=tuple(self.paths[idx] for idx in chosen),
-            labels=tuple(self.labels[idx] for idx in chosen),
-        )
-
-
-def list_train_images(root: Path, *, num_classes: int) -> ImageFolder:
+def list_train_images(root: Path, *, num_classes: int) -> ImageSet:
     """Return the images of the train channel; its folders define the classes.
 
     Classes are the folders directly under ``root``, sorted by name. Images may lie at any depth
@@ -88,7 +61,7 @@ def list_train_images(root: Path, *, num_classes: int) -> ImageFolder:
     return _join("train", classes, images)
 
 
-def list_validation_images(root: Path, *, classes: tuple[str, ...]) -> ImageFolder:
+def list_validation_images(root: Path, *, classes: tuple[str, ...]) -> ImageSet:
     """Return the images of the validation channel, labelled by the classes of train.
 
     A class that has no validation images is logged and allowed.
@@ -117,13 +90,13 @@ def list_validation_images(root: Path, *, classes: tuple[str, ...]) -> ImageFold
     return _join("validation", classes, images)
 
 
-def _join(channel: str, classes: tuple[str, ...], images: dict[str, list[Path]]) -> ImageFolder:
+def _join(channel: str, classes: tuple[str, ...], images: dict[str, list[Path]]) -> ImageSet:
     pairs = [(path, idx) for idx, name in enumerate(classes) for path in images.get(name, [])]
-    return ImageFolder(
+    return ImageSet(
         channel=channel,
         classes=classes,
-        paths=tuple(path for path, _ in pairs),
-        labels=tuple(idx for _, idx in pairs),
+        reader=ImageFiles([path for path, _ in pairs]),
+        labels=np.array([idx for _, idx in pairs], dtype=np.int64),
     )
 
 

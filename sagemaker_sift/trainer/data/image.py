@@ -15,18 +15,31 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sagemaker_sift.trainer.data.image_set import Encoded
+
+try:
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
+
 Image = NDArray[np.uint8]
+"""Pixels, shape ``(H, W, C)``, uint8, RGB or gray."""
+
+MAX_PIXELS = 1 << 27
+"""An image that would have more pixels once resized counts as unreadable: 400 MB of RGB."""
+
+_JPEG_START = b"\xff\xd8"
 
 
 class Unreadable(NamedTuple):
-    """A file that gives no image.
+    """A file or record that gives no image.
 
     Attributes:
-        path: The file.
+        name: Which one.
         reason: Why, in a few words.
     """
 
-    path: Path
+    name: str
     reason: str
 
 
@@ -34,61 +47,78 @@ class TooSmall(NamedTuple):
     """An image that the crop does not fit into.
 
     Attributes:
-        path: The file.
+        name: Which file or record.
         height: In pixels, after resizing.
         width: In pixels, after resizing.
     """
 
-    path: Path
+    name: str
     height: int
     width: int
 
 
-class Draw(NamedTuple):
-    """Which image to take, and the chances of its augmentation.
-
-    Attributes:
-        idx: Index of the image in its folder.
-        top: Uniform in [0, 1): where the crop starts, from the top.
-        left: Uniform in [0, 1): where the crop starts, from the left.
-        flip: Uniform in [0, 1): below one half the image is mirrored.
-    """
-
-    idx: int
-    top: float = 0.0
-    left: float = 0.0
-    flip: float = 1.0
-
-
 def read_image(path: Path, *, num_channels: int, resize: int | None) -> Image | Unreadable:
-    """Return the decoded image, its shorter side resized.
+    """Return the image of a file; see :func:`decode_image`."""
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        return Unreadable(str(path), error.strerror or str(error))
+    return decode_image(data, name=str(path), num_channels=num_channels, resize=resize)
+
+
+def decode_image(
+    data: Encoded, *, name: str, num_channels: int, resize: int | None
+) -> Image | Unreadable:
+    """Return a decoded image, its shorter side resized.
 
     The EXIF orientation is ignored. An image with a palette, an alpha channel or 16 bits a channel
     becomes plain 8-bit RGB, or gray if ``num_channels`` is 1.
 
     Args:
-        path: A JPEG or PNG file.
+        data: The bytes of a JPEG or PNG file.
+        name: Where they come from, for people.
         num_channels: 3 for RGB, 1 for gray.
         resize: Length of the shorter side in pixels, or ``None`` to keep the size.
 
     Returns:
-        Shape ``(H, W, C)``, uint8; or why there is none. A truncated file is unreadable.
+        Shape ``(H, W, C)``, uint8; or why there is none. A truncated file is unreadable, and so
+        is one that would be larger than ``MAX_PIXELS``.
     """
-    color = cv2.IMREAD_GRAYSCALE if num_channels == 1 else cv2.IMREAD_COLOR_RGB
-    try:
-        data = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        return Unreadable(path, error.strerror or str(error))
     if data.size == 0:
-        return Unreadable(path, "empty file")
+        return Unreadable(name, "empty file")
     try:
-        decoded = cv2.imdecode(data, color | cv2.IMREAD_IGNORE_ORIENTATION)
+        image_HWC = _decode_jpeg(data) if num_channels == 3 else None
+        if image_HWC is None:
+            image_HWC = _decode_any(data, num_channels)
     except cv2.error as error:
-        return Unreadable(path, f"refused by the decoder ({error.err})")
+        return Unreadable(name, f"refused by the decoder ({error.err})")
+    if image_HWC is None:
+        return Unreadable(name, "not a complete JPEG or PNG image")
+    if resize is None:
+        return image_HWC
+    height, width = image_HWC.shape[:2]
+    if resize * resize * max(height, width) // min(height, width) > MAX_PIXELS:
+        return Unreadable(name, f"{height} x {width} pixels are too elongated to resize")
+    return resize_shorter_side(image_HWC, resize)
+
+
+def _decode_jpeg(data: Encoded) -> Image | None:
+    """Return what simplejpeg decodes, the same pixels in less time; ``None`` if it does not."""
+    if simplejpeg is None or data[:2].tobytes() != _JPEG_START:
+        return None
+    try:
+        image_HWC: Image = simplejpeg.decode_jpeg(data, colorspace="RGB")
+    except ValueError:
+        return None
+    return image_HWC
+
+
+def _decode_any(data: Encoded, num_channels: int) -> Image | None:
+    color = cv2.IMREAD_GRAYSCALE if num_channels == 1 else cv2.IMREAD_COLOR_RGB
+    decoded = cv2.imdecode(data, color | cv2.IMREAD_IGNORE_ORIENTATION)
     if decoded is None:
-        return Unreadable(path, "not a complete JPEG or PNG image")
-    image_HWC: Image = decoded.reshape(*decoded.shape[:2], num_channels).astype(np.uint8)
-    return image_HWC if resize is None else resize_shorter_side(image_HWC, resize)
+        return None
+    return decoded.reshape(*decoded.shape[:2], num_channels).astype(np.uint8, copy=False)
 
 
 def resize_shorter_side(image_HWC: Image, length: int) -> Image:
@@ -146,28 +176,3 @@ def crop_center(image_HWC: Image, height: int, width: int) -> Image:
     top = (image_HWC.shape[0] - height) // 2
     left = (image_HWC.shape[1] - width) // 2
     return image_HWC[top : top + height, left : left + width]
-
-
-def crop_and_flip(image_HWC: Image, height: int, width: int, draw: Draw) -> Image:
-    """Return a crop at a random place, mirrored left to right half of the time.
-
-    Every place at which the crop fits is equally likely.
-
-    Args:
-        image_HWC: Shape ``(H, W, C)``, uint8, ``H >= height`` and ``W >= width``.
-        height: Of the crop, in pixels.
-        width: Of the crop, in pixels.
-        draw: The chances.
-
-    Returns:
-        Shape ``(height, width, C)``, uint8, a view of the image.
-
-    Example:
-        >>> image = np.arange(4, dtype=np.uint8).reshape(1, 4, 1)
-        >>> crop_and_flip(image, 1, 2, Draw(0, left=0.99, flip=0.2))[0, :, 0].tolist()
-        [3, 2]
-    """
-    top = int(draw.top * (image_HWC.shape[0] - height + 1))
-    left = int(draw.left * (image_HWC.shape[1] - width + 1))
-    crop_HWC = image_HWC[top : top + height, left : left + width]
-    return crop_HWC[:, ::-1] if draw.flip < 0.5 else crop_HWC

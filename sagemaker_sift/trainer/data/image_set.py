@@ -1,7 +1,7 @@
 """The images of a channel, whatever form they come in.
 
-Two kinds: an :class:`ImageSet` is known as a whole and read by index, an :class:`ImageStream` passes
-by once an epoch. The readers of each form make one of the two.
+Two kinds: an :class:`ImageSet` is known as a whole and read by index, an :class:`ImageStream`
+passes by once an epoch. The readers of each form make one of the two.
 
 Shape suffixes in this file: N = images of the channel, K = classes.
 """
@@ -39,7 +39,7 @@ class ImageReader(Protocol):
         ...
 
     def name(self, idx: int) -> str:
-        """Return where the image comes from, for people: ``/opt/ml/.../a.jpg``, ``x.rec record 7``.
+        """Return where the image comes from, for people: ``.../a.jpg``, ``x.rec record 7``.
 
         Records are counted from 0.
         """

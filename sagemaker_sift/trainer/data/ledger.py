@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable
-from pathlib import Path
 
 from sagemaker_sift.trainer.data.image import TooSmall, Unreadable
 from sagemaker_sift.trainer.errors import TrainingError
+from sagemaker_sift.trainer.ranks import Ranks
 
 NUM_NAMED = 5
-"""So many unreadable files of a channel are named in the log."""
+"""So many unreadable images of a channel are named in the log."""
 
 _LOG = logging.getLogger(__name__)
 
 
 class UnreadableLedger:
-    """Counts the distinct unreadable files of one channel.
+    """Counts the distinct unreadable images of one channel.
 
     Attributes:
         num_allowed: ``max_fraction`` of the images, rounded up.
@@ -28,27 +28,27 @@ class UnreadableLedger:
         self._channel = channel
         self._num_images = num_images
         self._max_fraction = max_fraction
-        self._paths: set[Path] = set()
+        self._names: dict[str, str] = {}
 
     @property
     def num_unreadable(self) -> int:
-        """Number of distinct files recorded so far."""
-        return len(self._paths)
+        """Number of distinct images recorded so far."""
+        return len(self._names)
 
     def record(self, found: Iterable[Unreadable]) -> None:
-        """Count the files, name the first few in the log.
+        """Count the images, name the first few in the log.
 
         Raises:
             TrainingError: If they are more than allowed.
         """
         example = None
-        for path, reason in found:
-            if path in self._paths:
+        for name, reason in found:
+            if name in self._names:
                 continue
-            self._paths.add(path)
-            example = example or (path, reason)
+            self._names[name] = reason
+            example = example or (name, reason)
             if self.num_unreadable <= NUM_NAMED:
-                _LOG.warning("Skipping an unreadable image: %s (%s).", path, reason)
+                _LOG.warning("Skipping an unreadable image: %s (%s).", name, reason)
         if example and self.num_unreadable > self.num_allowed:
             raise TrainingError(
                 f"{self.num_unreadable} of {self._num_images} images in channel "
@@ -57,6 +57,18 @@ class UnreadableLedger:
                 f"{example[0]} ({example[1]}). Replace or remove these files, or raise "
                 "max_corrupt_fraction."
             )
+
+    def settle(self, ranks: Ranks) -> None:
+        """Count together what each rank has met; all ranks call it together.
+
+        Raises:
+            TrainingError: If they are more than allowed, taken together.
+        """
+        if not ranks.are_many:
+            return
+        own = [Unreadable(name, reason) for name, reason in self._names.items()]
+        everywhere = ranks.share(ranks.gather(own))
+        self.record(found for part in everywhere for found in part)
 
 
 def build_too_small_error(
@@ -67,7 +79,7 @@ def build_too_small_error(
     shape = ",".join(map(str, image_shape))
     after = "" if resize is None else f" after resize={resize}"
     return TrainingError(
-        f"{found.path} is {found.height} x {found.width} pixels (height x width){after}, smaller "
+        f"{found.name} is {found.height} x {found.width} pixels (height x width){after}, smaller "
         f"than `image_shape` {shape}. Set resize to {length} or more, use a smaller image_shape, "
         "or remove the image."
     )

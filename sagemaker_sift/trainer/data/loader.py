@@ -1,122 +1,100 @@
-"""Batches on the device, in an order that depends on seed and epoch alone.
+"""Batches on the device.
 
-Shape suffixes in this file: N = images of the channel, B = images in the batch, C = channels,
-H = height, W = width.
+Shape suffixes in this file: B = images in the batch, C = channels, H = height, W = width,
+K = classes.
 """
 
 from __future__ import annotations
 
-import hashlib
 import signal
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from sagemaker_sift.trainer.data.dataset import ImageDataset, RawBatch, collate
-from sagemaker_sift.trainer.data.image import Draw
 from sagemaker_sift.trainer.data.ledger import UnreadableLedger, build_too_small_error
+from sagemaker_sift.trainer.data.order import BatchOrder
 
 
 class Batch(NamedTuple):
-    """Images and their classes, on the device.
+    """Images and their labels, on the device.
 
     Attributes:
         images: Pixel values 0 to 255, shape ``(B, C, H, W)``, uint8.
-        labels: Class indices, shape ``(B,)``, int64.
+        labels: Class indices, int64, shape ``(B,)``; with ``multi_label`` uint8, ``(B, K)``.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
 
 
-def build_generator(seed: int, stream: str, epoch: int = 0) -> torch.Generator:
-    """Return a generator of its own for one purpose in one epoch.
+class BatchLoader(Protocol):
+    """The batches of a channel, an epoch at a time; of two kinds, by index and from a pipe.
 
-    Args:
-        seed: The job's seed.
-        stream: The purpose, such as ``"order"``.
-        epoch: Counted from 0.
-
-    Example:
-        >>> first, again = (build_generator(0, "order", 3).initial_seed() for _ in range(2))
-        >>> first == again, first == build_generator(0, "order", 4).initial_seed()
-        (True, False)
-    """
-    digest = hashlib.sha256(f"{seed}/{stream}/{epoch}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-class ShuffledBatches(Sampler[list[Draw]]):
-    """Full batches of distinct images, in a new order every epoch.
-
-    Which images an epoch takes, in which order and with which crop, is a function of the seed,
-    the epoch and the image's index: the number of workers does not matter, and a resumed job
-    goes on as if it had never been interrupted.
+    Attributes:
+        batch_size: Images in a full batch of this process.
+        drop_last: False: sifting may end an epoch with a smaller batch.
+        ledger: What could not be read.
+        num_seen: Images that the current or last iteration has handed out.
+        num_batches_seen: Batches of the epoch that are behind it.
     """
 
-    def __init__(self, *, num_images: int, num_batches: int, batch_size: int, seed: int) -> None:
-        self._num_images = num_images
-        self._num_batches = num_batches
-        self._batch_size = batch_size
-        self._seed = seed
-        self._epoch = 0
+    batch_size: int
+    drop_last: bool
+    ledger: UnreadableLedger
+    num_seen: int
+    num_batches_seen: int
+
+    @property
+    def num_workers(self) -> int:
+        """How many processes decode; 0 if the training process does it itself."""
+        ...
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next iteration be that of ``epoch``, counted from 0."""
-        self._epoch = epoch
+        ...
 
     def __len__(self) -> int:
-        return self._num_batches
+        """Return the number of batches of an epoch; from a pipe at most so many come."""
+        ...
 
-    def __iter__(self) -> Iterator[list[Draw]]:
-        order_N = torch.randperm(
-            self._num_images, generator=build_generator(self._seed, "order", self._epoch)
-        )
-        chances_N3 = torch.rand(
-            (self._num_images, 3),
-            generator=build_generator(self._seed, "augmentation", self._epoch),
-            dtype=torch.float64,
-        )
-        for batch_idx in range(self._num_batches):
-            indices = order_N[batch_idx * self._batch_size : (batch_idx + 1) * self._batch_size]
-            yield [
-                Draw(idx, *chances)
-                for idx, chances in zip(
-                    indices.tolist(), chances_N3[indices].tolist(), strict=True
-                )
-            ]
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of one epoch.
 
+        Raises:
+            TrainingError: If an image is smaller than ``image_shape``, or too many are unreadable.
+        """
+        ...
 
-class SequentialBatches(Sampler[list[Draw]]):
-    """Every image once, in the folder's order; the last batch may be smaller."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return how far the current iteration is."""
+        ...
 
-    def __init__(self, *, num_images: int, batch_size: int) -> None:
-        self._num_images = num_images
-        self._batch_size = batch_size
-
-    def __len__(self) -> int:
-        return -(-self._num_images // self._batch_size)
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        for start in range(0, self._num_images, self._batch_size):
-            stop = min(start + self._batch_size, self._num_images)
-            yield [Draw(idx) for idx in range(start, stop)]
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iteration go on from there."""
+        ...
 
 
 class ImageLoader:
-    """An iterable of :class:`Batch`, with the surface of a torch loader that sifting needs.
+    """Batches of images that are read by index; see :class:`BatchLoader`.
 
-    Unreadable images are left out of their batch and counted. When the job is asked to stop, an
-    iteration ends early.
+    Unreadable images are left out of their batch and counted.
+
+    Args:
+        dataset: The samples.
+        order: Which of them a batch takes.
+        batch_size: Images in a full batch of this process.
+        ledger: Counts what cannot be read.
+        device: Where the batches go.
+        num_workers: Processes that decode; 0 decodes here.
+        yields_empty: Whether a batch none of whose images could be read is handed out all the
+            same, for ranks that must take as many steps as the others.
 
     Attributes:
-        batch_size: Images in a full batch.
         dataset: The samples.
-        num_seen: Images that the current or last iteration has handed out.
-        num_batches_seen: Batches that it has handed out.
     """
 
     drop_last = False
@@ -124,26 +102,27 @@ class ImageLoader:
     def __init__(
         self,
         dataset: ImageDataset,
-        sampler: ShuffledBatches | SequentialBatches,
+        order: BatchOrder,
         *,
         batch_size: int,
         ledger: UnreadableLedger,
         device: torch.device,
         num_workers: int,
-        is_stopping: Callable[[], bool],
+        yields_empty: bool = False,
     ) -> None:
         self.batch_size = batch_size
         self.dataset = dataset
+        self.ledger = ledger
         self.num_seen = 0
         self.num_batches_seen = 0
-        self._sampler = sampler
-        self._ledger = ledger
+        self._order = order
         self._device = device
-        self._is_stopping = is_stopping
+        self._yields_empty = yields_empty
+        self._state_to_load: Mapping[str, Any] | None = None
         self._batches: DataLoader[RawBatch] = DataLoader(
-            dataset,  # type: ignore[arg-type]  # items become a RawBatch in collate
-            batch_sampler=sampler,
-            collate_fn=collate,
+            dataset,
+            batch_sampler=order,  # type: ignore[arg-type]  # a batch is drawn as arrays
+            collate_fn=collate,  # type: ignore[arg-type]  # the dataset makes whole batches
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             pin_memory=device.type == "cuda",
@@ -158,36 +137,40 @@ class ImageLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next iteration be that of ``epoch``, counted from 0."""
-        if isinstance(self._sampler, ShuffledBatches):
-            self._sampler.set_epoch(epoch)
+        self._order.set_epoch(epoch)
 
     def __len__(self) -> int:
-        return len(self._sampler)
+        return len(self._order)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches of one epoch.
-
-        Raises:
-            TrainingError: If an image is smaller than ``image_shape``, or too many are unreadable.
-        """
-        self.num_seen = 0
-        self.num_batches_seen = 0
+        """Yield the batches of one epoch, or of what is left of it; see :class:`BatchLoader`."""
+        state, self._state_to_load = self._state_to_load, None
+        self.num_seen = state["num_seen"] if state else 0
+        self.num_batches_seen = state["num_batches"] if state else 0
+        self._order.first_batch = self.num_batches_seen
         for raw in self._batches:
-            if self._is_stopping():
-                return
-            self._ledger.record(raw.unreadable)
+            self.ledger.record(raw.unreadable)
             for found in raw.too_small:
                 raise build_too_small_error(
                     found, image_shape=self.dataset.image_shape, resize=self.dataset.resize
                 )
-            if len(raw.labels) == 0:
-                continue
             self.num_seen += len(raw.labels)
             self.num_batches_seen += 1
-            yield Batch(
-                raw.images.to(self._device, non_blocking=True),
-                raw.labels.to(self._device, non_blocking=True),
-            )
+            if len(raw.labels) or self._yields_empty:
+                yield Batch(
+                    raw.images.to(self._device, non_blocking=True),
+                    raw.labels.to(self._device, non_blocking=True),
+                )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how far the current iteration is: plain numbers."""
+        if self._state_to_load is not None:
+            return dict(self._state_to_load)
+        return {"num_batches": self.num_batches_seen, "num_seen": self.num_seen}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iteration go on from there; the epoch is set with :meth:`set_epoch`."""
+        self._state_to_load = dict(state)
 
 
 def _start_worker(_worker_idx: int) -> None:

@@ -11,20 +11,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
 import torch
 
 from sagemaker_sift.trainer.config import TrainingConfig
-from sagemaker_sift.trainer.data.cache import DecodedFolder, decode_folder
+from sagemaker_sift.trainer.data.augmentation import NUM_CHANCES
+from sagemaker_sift.trainer.data.cache import DecodedSet, decode_set
 from sagemaker_sift.trainer.data.dataset import ImageDataset
-from sagemaker_sift.trainer.data.folder import (
-    ImageFolder,
-    list_train_images,
-    list_validation_images,
-)
+from sagemaker_sift.trainer.data.folder import list_train_images, list_validation_images
 from sagemaker_sift.trainer.data.image import TooSmall, has_room
+from sagemaker_sift.trainer.data.image_set import ImageSet
 from sagemaker_sift.trainer.data.ledger import UnreadableLedger, build_too_small_error
-from sagemaker_sift.trainer.data.loader import ImageLoader, SequentialBatches, ShuffledBatches
+from sagemaker_sift.trainer.data.loader import BatchLoader, ImageLoader
+from sagemaker_sift.trainer.data.order import (
+    BatchOrder,
+    BatchShare,
+    SequentialBatches,
+    ShuffledBatches,
+)
 from sagemaker_sift.trainer.errors import TrainingError
+from sagemaker_sift.trainer.inputs import InputForm, open_image_set
+from sagemaker_sift.trainer.objective import LabelCounts
 
 MAX_WORKERS = 8
 """Processes that decode images of a set that does not fit into memory."""
@@ -40,11 +47,13 @@ class TrainingData:
         classes: Class names; a label is an index into them.
         train: Full batches, shuffled and augmented.
         validation: Every image once, or ``None`` without the channel.
+        label_counts: How often each class occurs in training; ``None`` if it is not known before.
     """
 
     classes: tuple[str, ...]
-    train: ImageLoader
-    validation: ImageLoader | None
+    train: BatchLoader
+    validation: BatchLoader | None
+    label_counts: LabelCounts | None
 
 
 def prepare_data(
@@ -59,25 +68,24 @@ def prepare_data(
     Args:
         config: The job.
         device: Where batches go.
-        is_stopping: Asked while decoding and between batches.
+        is_stopping: Asked while decoding.
 
     Raises:
         TrainingError: If the channels do not fit the hyperparameters, or their images are too few,
             too small or too often unreadable.
     """
     cv2.setNumThreads(0)
-    hp = config.hyperparameters
-    validation_root = config.paths.channel("validation")
-    if hp.early_stopping and not validation_root.is_dir():
+    hp, job_input = config.hyperparameters, config.job_input
+    if hp.early_stopping and job_input.validation is None:
         raise TrainingError(
             "`early_stopping` is True, but the job has no channel 'validation' to measure "
             "improvement with. Add one, or set early_stopping to False."
         )
-    train = list_train_images(config.paths.channel("train"), num_classes=hp.num_classes)
+    train = _open_set("train", config)
     _LOG.info("Channel 'train': %d images, %d classes", len(train), len(train.classes))
     validation = None
-    if validation_root.is_dir():
-        validation = list_validation_images(validation_root, classes=train.classes)
+    if job_input.validation is not None:
+        validation = _open_set("validation", config, classes=train.classes)
         _LOG.info("Channel 'validation': %d images", len(validation))
     else:
         _LOG.warning("There is no channel 'validation': the model of the last epoch is kept.")
@@ -86,7 +94,36 @@ def prepare_data(
         classes=train.classes,
         train=builder.build(train, is_training=True),
         validation=builder.build(validation, is_training=False) if validation else None,
+        label_counts=count_labels(train),
     )
+
+
+def _open_set(
+    name: str, config: TrainingConfig, *, classes: tuple[str, ...] | None = None
+) -> ImageSet:
+    """Return the images of a channel that are read by index.
+
+    Args:
+        name: ``train`` or ``validation``.
+        config: The job.
+        classes: Those of train, for validation.
+    """
+    hp, job_input = config.hyperparameters, config.job_input
+    form = job_input.train if name == "train" else job_input.validation
+    if form is not InputForm.CLASS_FOLDERS:
+        return open_image_set(
+            name, job_input, num_classes=hp.num_classes, multi_label=hp.multi_label
+        )
+    if hp.multi_label:
+        raise TrainingError(
+            f"`multi_label` is 1, but channel {name!r} has one folder a class, where an image has "
+            "one label. Give a list (.lst), RecordIO or an augmented manifest, or set multi_label "
+            "to 0."
+        )
+    root = config.paths.channel(name)
+    if classes is None:
+        return list_train_images(root, num_classes=hp.num_classes)
+    return list_validation_images(root, classes=classes)
 
 
 class _LoaderBuilder:
@@ -100,47 +137,57 @@ class _LoaderBuilder:
         self._device = device
         self._is_stopping = is_stopping
         self._budget_bytes = config.decoded_budget_bytes
+        self._share = share_of(config)
 
-    def build(self, folder: ImageFolder, *, is_training: bool) -> ImageLoader:
+    def build(self, source: ImageSet, *, is_training: bool) -> ImageLoader:
         """Return the loader of one channel."""
         hp = self._hp
         ledger = UnreadableLedger(
-            folder.channel, num_images=len(folder), max_fraction=hp.max_corrupt_fraction
+            source.channel, num_images=len(source), max_fraction=hp.max_corrupt_fraction
         )
-        decoded = self._decode(folder, ledger)
+        decoded = self._decode(source, ledger)
         dataset = ImageDataset(
-            folder=decoded.folder if decoded else folder,
+            source=decoded.source if decoded else source,
             image_shape=hp.image_shape,
             resize=hp.resize,
-            is_augmented=is_training and hp.augmentation_type is not None,
-            images=decoded.images if decoded else None,
+            augmentation_type=hp.augmentation_type if is_training else None,
+            decoded=decoded.images if decoded else None,
         )
         num_images = len(dataset)
-        sampler: ShuffledBatches | SequentialBatches
+        order: BatchOrder
         if is_training:
-            sampler = ShuffledBatches(
+            order = ShuffledBatches(
                 num_images=num_images,
                 num_batches=self._count_batches(num_images),
-                batch_size=hp.mini_batch_size,
+                share=self._share,
                 seed=hp.seed,
+                num_chances=NUM_CHANCES[hp.augmentation_type],
             )
         else:
-            sampler = SequentialBatches(num_images=num_images, batch_size=hp.mini_batch_size)
+            order = SequentialBatches(num_images=num_images, share=self._share)
+        is_one_of_many = self._config.placement.num_ranks > 1
         return ImageLoader(
             dataset,
-            sampler,
-            batch_size=hp.mini_batch_size,
+            order,
+            batch_size=self._share.size,
             ledger=ledger,
             device=self._device,
-            num_workers=0 if decoded else min(MAX_WORKERS, self._config.num_cpus),
-            is_stopping=self._is_stopping,
+            num_workers=self._count_workers(dataset),
+            yields_empty=is_one_of_many and not (is_training and hp.is_sifting),
         )
 
-    def _decode(self, folder: ImageFolder, ledger: UnreadableLedger) -> DecodedFolder | None:
+    def _count_workers(self, dataset: ImageDataset) -> int:
+        """Return how many processes decode: none if there is little left to do a batch."""
+        is_costly = dataset.augmentation_type in {"crop_color", "crop_color_transform"}
+        if dataset.decoded is not None and not (is_costly and self._device.type == "cuda"):
+            return 0
+        return min(MAX_WORKERS, self._config.num_cpus)
+
+    def _decode(self, source: ImageSet, ledger: UnreadableLedger) -> DecodedSet | None:
         """Return the channel's images in memory if they fit, all of them checked."""
         hp = self._hp
-        decoded = decode_folder(
-            folder,
+        decoded = decode_set(
+            source,
             num_channels=hp.image_shape.channels,
             resize=hp.resize,
             budget_bytes=self._budget_bytes,
@@ -148,22 +195,22 @@ class _LoaderBuilder:
             is_stopping=self._is_stopping,
         )
         if decoded is None:
-            _LOG.info("Channel %r is decoded as it is needed.", folder.channel)
+            _LOG.info("Channel %r is decoded as it is needed.", source.channel)
             return None
         _LOG.info(
-            "Channel %r is kept in memory: %.1f MB", folder.channel, decoded.size_bytes / 1e6
+            "Channel %r is kept in memory: %.1f MB", source.channel, decoded.size_bytes / 1e6
         )
         self._budget_bytes -= decoded.size_bytes
         ledger.record(decoded.unreadable)
-        if not decoded.images:
+        if len(decoded.images) == 0:
             raise TrainingError(
-                f"None of the {len(folder)} images in channel {folder.channel!r} can be read. "
-                "Put JPEG or PNG images into its class folders."
+                f"None of the {len(source)} images in channel {source.channel!r} can be read. "
+                "Give the channel JPEG or PNG images."
             )
-        for path, image_HWC in zip(decoded.folder.paths, decoded.images, strict=True):
+        for idx, image_HWC in enumerate(decoded.images):
             if not has_room(image_HWC, hp.image_shape.height, hp.image_shape.width):
                 raise build_too_small_error(
-                    TooSmall(path, *image_HWC.shape[:2]),
+                    TooSmall(decoded.source.reader.name(idx), *image_HWC.shape[:2]),
                     image_shape=hp.image_shape,
                     resize=hp.resize,
                 )
@@ -184,11 +231,43 @@ class _LoaderBuilder:
                 num_images,
                 min(hp.num_training_samples, num_images),
             )
-        num_batches = min(hp.num_training_samples, num_images) // hp.mini_batch_size
+        num_batches = min(hp.num_training_samples, num_images) // self._share.job_size
         if num_batches == 0:
+            machines = self._config.placement.num_hosts
+            times = f" times {machines} machines" if machines > 1 else ""
             raise TrainingError(
-                f"`mini_batch_size` is {hp.mini_batch_size}, but channel 'train' has only "
-                f"{num_images} images, so no batch would be full. Use {num_images} or less, or "
-                "add images."
+                f"`mini_batch_size` is {hp.mini_batch_size}{times}, but channel 'train' has only "
+                f"{num_images} images, so no batch would be full. Use {num_images // machines} or "
+                "less, or add images."
             )
         return num_batches
+
+
+def share_of(config: TrainingConfig) -> BatchShare:
+    """Return the part of every batch that this process trains on.
+
+    Raises:
+        TrainingError: If a batch has fewer samples than the machine has processes.
+    """
+    placement, batch_size = config.placement, config.hyperparameters.mini_batch_size
+    if batch_size < placement.num_local:
+        raise TrainingError(
+            f"`mini_batch_size` is {batch_size}, but it is split over the {placement.num_local} "
+            f"GPUs of a machine. Use {placement.num_local} or more, or an instance type with "
+            "fewer GPUs."
+        )
+    return BatchShare.of(
+        batch_size,
+        num_hosts=placement.num_hosts,
+        host_idx=placement.cluster.host_idx,
+        num_local=placement.num_local,
+        local_rank=placement.local_rank,
+    )
+
+
+def count_labels(source: ImageSet) -> LabelCounts:
+    """Return how many images of a set show each class."""
+    if source.labels.ndim == 2:
+        return LabelCounts(source.labels.sum(axis=0, dtype=np.int64).tolist(), len(source))
+    counts = np.bincount(source.labels, minlength=len(source.classes))
+    return LabelCounts(counts.tolist(), len(source))

@@ -132,11 +132,10 @@ def test_a_value_that_breaks_its_rule_is_named_with_the_rule(
         ({"resize": "200"}, "resize", "Use 224 or more"),
         ({"top_k": "11"}, "top_k", "Use 10 or less"),
         ({"sifting": "False", "beta_value": "1"}, "sifting", "Leave one of the two out"),
-        ({"optimizer": "adam"}, "optimizer", "does not run yet"),
-        ({"augmentation_type": "crop_color"}, "augmentation_type", "Use 'crop'"),
-        ({"precision_dtype": "float16"}, "precision_dtype", "does not run yet"),
-        ({"kv_store": "dist_sync"}, "kv_store", "one machine"),
-        ({"multi_label": "1"}, "multi_label", "is 1, which this version"),
+        ({"top_k": "2", "multi_label": "1"}, "top_k", "Leave one of the two out"),
+        ({"optimizer": "adam", "beta_1": "1"}, "beta_1", "Use less than 1"),
+        ({"optimizer": "adam", "beta_2": "1.0"}, "beta_2", "no weight would move"),
+        ({"optimizer": "rmsprop", "gamma": "1", "eps": "0"}, "gamma", "Use a smaller gamma"),
     ],
 )
 def test_an_impossible_combination_is_refused(
@@ -149,7 +148,35 @@ def test_an_impossible_combination_is_refused(
 
 def test_pretrained_weights_need_their_depth_and_shape() -> None:
     found = problems_of(use_pretrained_model="1", num_layers="20", image_shape="3,28,28")
-    assert set(found) == {"use_pretrained_model", "num_layers", "image_shape"}
+    assert set(found) == {"num_layers", "image_shape"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "adam", "beta_1": "0", "beta_2": "0", "eps": "0"},
+        {"optimizer": "rmsprop", "gamma": "1"},
+        {"optimizer": "rmsprop", "gamma": "0", "eps": "0"},
+        {"optimizer": "nag", "momentum": "1", "weight_decay": "1", "learning_rate": "1"},
+        {"optimizer": "sgd", "beta_1": "1", "beta_2": "1", "gamma": "1", "eps": "0"},
+        {"learning_rate": "0", "momentum": "0", "lr_scheduler_step": "2", "epochs": "3"},
+        {"lr_scheduler_factor": "0", "lr_scheduler_step": "40"},
+        {"augmentation_type": "crop_color_transform", "precision_dtype": "float16"},
+        {"kv_store": "dist_sync"},
+        {"kv_store": "dist_async"},
+        {"multi_label": "1", "use_weighted_loss": "1"},
+        {"multi_label": "1", "num_classes": "1"},
+        {"use_weighted_loss": "1"},
+        {"use_pretrained_model": "1", "num_layers": "18"},
+        {"early_stopping": "True", "early_stopping_min_epochs": "50"},
+        {"top_k": "10"},
+        {"checkpoint_frequency": "30"},
+    ],
+    ids=str,
+)
+def test_whatever_the_page_allows_is_accepted(changes: dict[str, str]) -> None:
+    read = Hyperparameters.from_strings(REQUIRED | changes)
+    assert read == Hyperparameters.from_strings(read.to_strings())
 
 
 def test_resize_may_equal_the_larger_side_of_the_image_shape() -> None:

@@ -34,7 +34,7 @@ class Folders:
         name = f"image-classification-{best:04d}.safetensors"
         (self.model / name).write_bytes(f"weights {best}".encode())
         state = {"epoch": num_epochs, "values": torch.full((3,), float(num_epochs))}
-        self.checkpoints.save(num_epochs, state, model_folder=self.model, files=(name,))
+        self.checkpoints.save((num_epochs, 0), state, model_folder=self.model, files=(name,))
 
     def names(self) -> list[str]:
         root = self.checkpoints.path
@@ -49,8 +49,8 @@ def folders(tmp_path: Path) -> Folders:
 def loaded(folders: Folders) -> tuple[int, Any]:
     checkpoint = folders.checkpoints.load()
     assert checkpoint is not None
-    assert checkpoint.state["epoch"] == checkpoint.num_epochs
-    return checkpoint.num_epochs, checkpoint.state["values"].tolist()
+    assert checkpoint.position == (checkpoint.state["epoch"], 0)
+    return checkpoint.position[0], checkpoint.state["values"].tolist()
 
 
 def test_the_newest_checkpoint_is_loaded(folders: Folders) -> None:
@@ -96,7 +96,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
         middle = data.index(b"sha256") + 12 if name.endswith("json") else len(data) // 2
         path.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
     assert loaded(folders) == (1, [1.0, 1.0, 1.0])
-    assert ("Checkpoint 0002" in caplog.text) or (damage == "gone" and name.endswith("json"))
+    assert ("checkpoint-0002.json" in caplog.text) or (damage == "gone" and name.endswith("json"))
 
 
 def test_a_checkpoint_cannot_name_files_outside(folders: Folders) -> None:

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from sagemaker_sift.trainer.data import image
 from sagemaker_sift.trainer.data.image import (
-    Draw,
     Unreadable,
-    crop_and_flip,
     crop_center,
+    decode_image,
     read_image,
     resize_shorter_side,
 )
@@ -66,7 +66,7 @@ def test_a_truncated_image_is_unreadable(tmp_path: Path, suffix: str, fraction: 
     path.write_bytes(data[: int(len(data) * fraction)])
     result = read_image(path, num_channels=3, resize=None)
     assert isinstance(result, Unreadable)
-    assert result.path == path
+    assert result.name == str(path)
 
 
 def test_a_text_file_and_a_missing_file_are_unreadable(tmp_path: Path) -> None:
@@ -98,17 +98,27 @@ def test_the_centre_crop_is_in_the_middle() -> None:
     assert crop_HWC[0, 0].tolist() == [3, 4, 7]
 
 
-def test_the_crop_position_follows_the_draw() -> None:
-    image_HWC = gradient(10, 6)
-    starts = {
-        chance: crop_and_flip(image_HWC, 8, 4, Draw(0, chance, chance, 0.9))[0, 0, :2].tolist()
-        for chance in (0.0, 0.34, 0.5, 0.999999)
-    }
-    assert starts == {0.0: [0, 0], 0.34: [1, 1], 0.5: [1, 1], 0.999999: [2, 2]}
+def test_an_image_whose_sides_are_too_unequal_to_resize_is_unreadable() -> None:
+    is_encoded, data = cv2.imencode(".png", np.zeros((1, 60_000, 3), np.uint8))
+    assert is_encoded
+    result = decode_image(data, name="thin", num_channels=3, resize=224)
+    assert result == Unreadable("thin", "1 x 60000 pixels are too elongated to resize")
+    whole = decode_image(data, name="thin", num_channels=3, resize=None)
+    assert not isinstance(whole, Unreadable)
 
 
-def test_an_image_is_mirrored_below_one_half_and_never_upside_down() -> None:
-    image_HWC = gradient(3, 4)
-    assert np.array_equal(crop_and_flip(image_HWC, 3, 4, Draw(0, flip=0.5)), image_HWC)
-    flipped_HWC = crop_and_flip(image_HWC, 3, 4, Draw(0, flip=0.49))
-    assert np.array_equal(flipped_HWC, image_HWC[:, ::-1])
+@pytest.mark.parametrize("quality", [30, 95])
+@pytest.mark.parametrize("sampling", [cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, None])
+def test_the_faster_decoder_gives_the_same_pixels(
+    monkeypatch: pytest.MonkeyPatch, quality: int, sampling: int | None
+) -> None:
+    assert image.simplejpeg is not None
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    if sampling is not None:
+        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+    noise_HWC = np.random.default_rng(3).integers(0, 256, (45, 61, 3), dtype=np.uint8)
+    _, data = cv2.imencode(".jpg", cv2.GaussianBlur(noise_HWC, (5, 5), 0), options)
+    fast = decode_image(data, name="x", num_channels=3, resize=None)
+    monkeypatch.setattr(image, "simplejpeg", None)
+    plain = decode_image(data, name="x", num_channels=3, resize=None)
+    assert np.array_equal(np.asarray(fast), np.asarray(plain))

@@ -1,17 +1,18 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from sagemaker_sift.trainer.data.cache import decode_folder
+from sagemaker_sift.trainer.data.cache import decode_set
 from sagemaker_sift.trainer.data.folder import list_train_images
 from sagemaker_sift.trainer.data.image import Unreadable
 from sagemaker_sift.trainer.data.ledger import NUM_NAMED, UnreadableLedger
 from sagemaker_sift.trainer.errors import TrainingError
-from tests.supports.trainer_data import fill_channel
+from tests.supports.trainer_data import fill_channel, make_image, write_image
 
 
 def unreadable(number: int) -> Unreadable:
-    return Unreadable(Path(f"train/a/{number}.jpg"), "not a complete JPEG or PNG image")
+    return Unreadable(f"train/a/{number}.jpg", "not a complete JPEG or PNG image")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_a_folder_is_decoded_if_it_fits_the_budget(
     tmp_path: Path, budget_bytes: int, fits: bool
 ) -> None:
     folder = list_train_images(fill_channel(tmp_path, num_images=4), num_classes=2)
-    decoded = decode_folder(
+    decoded = decode_set(
         folder,
         num_channels=3,
         resize=None,
@@ -65,13 +66,15 @@ def test_a_folder_is_decoded_if_it_fits_the_budget(
     assert (decoded is not None) == fits
     if decoded is not None:
         assert decoded.size_bytes == 8 * 10 * 10 * 3
-        assert decoded.folder == folder
+        assert decoded.source is folder
+        assert isinstance(decoded.images, np.ndarray)
+        assert decoded.images.shape == (8, 10, 10, 3)
 
 
 def test_decoding_ends_when_the_job_is_asked_to_stop(tmp_path: Path) -> None:
     folder = list_train_images(fill_channel(tmp_path, num_images=4), num_classes=2)
     assert (
-        decode_folder(
+        decode_set(
             folder,
             num_channels=3,
             resize=None,
@@ -81,3 +84,23 @@ def test_decoding_ends_when_the_job_is_asked_to_stop(tmp_path: Path) -> None:
         )
         is None
     )
+
+
+def test_images_of_several_sizes_are_kept_one_by_one(tmp_path: Path) -> None:
+    fill_channel(tmp_path, num_images=3)
+    larger_HWC = make_image(1, num_classes=2, size=12, seed=9)
+    write_image(tmp_path / "class1/9999.png", larger_HWC)
+    folder = list_train_images(tmp_path, num_classes=2)
+    decoded = decode_set(
+        folder,
+        num_channels=3,
+        resize=None,
+        budget_bytes=1 << 20,
+        num_threads=2,
+        is_stopping=lambda: False,
+    )
+    assert decoded is not None
+    assert isinstance(decoded.images, tuple)
+    assert [image.shape[0] for image in decoded.images] == [10] * 6 + [12]
+    assert np.array_equal(decoded.images[6], larger_HWC)
+    assert decoded.size_bytes == 6 * 300 + 432

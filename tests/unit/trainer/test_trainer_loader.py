@@ -1,5 +1,5 @@
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +8,13 @@ import torch
 
 from sagemaker_sift.contract.container import ContainerPaths
 from sagemaker_sift.trainer.config import TrainingConfig, read_config
-from sagemaker_sift.trainer.data.dataset import collate
-from sagemaker_sift.trainer.data.image import Draw, TooSmall, Unreadable, read_image
-from sagemaker_sift.trainer.data.loader import Batch, SequentialBatches, ShuffledBatches
+from sagemaker_sift.trainer.data.dataset import Draws
+from sagemaker_sift.trainer.data.image import Unreadable, read_image
+from sagemaker_sift.trainer.data.loader import Batch, ImageLoader
+from sagemaker_sift.trainer.data.order import BatchShare, SequentialBatches, ShuffledBatches
 from sagemaker_sift.trainer.data.preparation import TrainingData, prepare_data
 from sagemaker_sift.trainer.errors import TrainingError
-from tests.supports.trainer_data import fill_channel, make_root, write_image
+from tests.supports.trainer_data import fill_channel, make_root
 
 CPU = torch.device("cpu")
 
@@ -42,50 +43,103 @@ def same(left: list[Batch], right: list[Batch]) -> bool:
     )
 
 
-def indices(batches: Iterator[list[Draw]]) -> list[int]:
-    return [draw.idx for batch in batches for draw in batch]
+def indices(batches: Iterable[Draws]) -> list[int]:
+    return [int(idx) for batch in batches for idx in batch.indices]
+
+
+def shuffled(
+    *, share: BatchShare | None = None, batch_size: int = 5, seed: int = 0, num_images: int = 20
+) -> ShuffledBatches:
+    return ShuffledBatches(
+        num_images=num_images,
+        num_batches=num_images // batch_size,
+        share=share or BatchShare(0, batch_size, batch_size),
+        seed=seed,
+        num_chances=3,
+    )
 
 
 def test_an_epoch_is_full_batches_of_distinct_images() -> None:
-    sampler = ShuffledBatches(num_images=21, num_batches=4, batch_size=5, seed=0)
-    batches = list(sampler)
-    assert [len(batch) for batch in batches] == [5, 5, 5, 5]
-    assert len(set(indices(iter(batches)))) == 20
-    assert len(sampler) == 4
+    order = shuffled(num_images=21)
+    batches = list(order)
+    assert [len(batch.indices) for batch in batches] == [5, 5, 5, 5]
+    assert len(set(indices(batches))) == 20
+    assert len(order) == 4
 
 
 def test_order_and_augmentation_depend_on_seed_and_epoch_alone() -> None:
-    def draws(seed: int, number: int) -> list[list[Draw]]:
-        sampler = ShuffledBatches(num_images=20, num_batches=4, batch_size=5, seed=seed)
-        sampler.set_epoch(number)
+    def draws(seed: int, number: int) -> list[tuple[bytes, bytes]]:
+        order = shuffled(seed=seed)
+        order.set_epoch(number)
         torch.manual_seed(number + 100)
-        return list(sampler)
+        return [(batch.indices.tobytes(), batch.chances.tobytes()) for batch in order]
 
     assert draws(3, 1) == draws(3, 1)
-    assert indices(iter(draws(3, 1))) != indices(iter(draws(3, 2)))
-    assert indices(iter(draws(3, 1))) != indices(iter(draws(4, 1)))
+    assert draws(3, 1)[0] != draws(3, 2)[0]
+    assert draws(3, 1)[0] != draws(4, 1)[0]
 
 
-def test_the_augmentation_of_an_image_does_not_depend_on_its_place_in_the_epoch() -> None:
-    chances = {
-        size: {
-            draw.idx: draw
-            for batch in ShuffledBatches(
-                num_images=20, num_batches=20 // size, batch_size=size, seed=0
+def test_every_sample_has_chances_of_its_own() -> None:
+    chances = np.concatenate([batch.chances for batch in shuffled(batch_size=4)])
+    assert chances.shape == (20, 3)
+    assert len(np.unique(chances)) == 60
+    assert 0 <= chances.min() < chances.max() < 1
+
+
+@pytest.mark.parametrize("num_ranks", [2, 3])
+def test_ranks_share_the_very_batches_of_one_process(num_ranks: int) -> None:
+    whole = list(shuffled())
+    parts = [
+        list(
+            shuffled(
+                share=BatchShare.of(
+                    5, num_hosts=1, host_idx=0, num_local=num_ranks, local_rank=rank
+                )
             )
-            for draw in batch
-        }
-        for size in (1, 5)
-    }
-    assert chances[1] == chances[5]
-    assert len({draw.flip for draw in chances[1].values()}) == 20
+        )
+        for rank in range(num_ranks)
+    ]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        assert np.concatenate([part.indices for part in shares]).tolist() == batch.indices.tolist()
+        assert np.array_equal(np.concatenate([part.chances for part in shares]), batch.chances)
+
+
+def test_machines_multiply_the_batch() -> None:
+    shares = [
+        BatchShare.of(4, num_hosts=2, host_idx=host, num_local=2, local_rank=rank)
+        for host in (0, 1)
+        for rank in (0, 1)
+    ]
+    assert [(share.start, share.stop) for share in shares] == [(0, 2), (2, 4), (4, 6), (6, 8)]
+    assert {share.job_size for share in shares} == {8}
+
+
+def test_an_order_goes_on_where_it_is_told_to_once() -> None:
+    order = shuffled()
+    whole = [batch.chances.tobytes() for batch in order]
+    order.first_batch = 3
+    assert [batch.chances.tobytes() for batch in order] == whole[3:]
+    assert [batch.chances.tobytes() for batch in order] == whole
 
 
 def test_validation_visits_every_image_exactly_once() -> None:
-    sampler = SequentialBatches(num_images=11, batch_size=4)
-    assert indices(iter(sampler)) == list(range(11))
-    assert [len(batch) for batch in sampler] == [4, 4, 3]
-    assert len(sampler) == 3
+    order = SequentialBatches(num_images=11, share=BatchShare(0, 4, 4))
+    assert indices(order) == list(range(11))
+    assert [len(batch.indices) for batch in order] == [4, 4, 3]
+    assert len(order) == 3
+
+
+def test_ranks_validate_every_image_exactly_once_in_as_many_batches() -> None:
+    orders = [
+        SequentialBatches(num_images=9, share=BatchShare(start, start + 2, 6))
+        for start in (0, 2, 4)
+    ]
+    assert sorted(indices(batch for order in orders for batch in order)) == list(range(9))
+    assert [[len(batch.indices) for batch in order] for order in orders] == [
+        [2, 2],
+        [2, 1],
+        [2, 0],
+    ]
 
 
 @pytest.mark.parametrize("augmentation", ["crop", ""])
@@ -203,8 +257,21 @@ def test_resize_makes_a_small_image_large_enough(tmp_path: Path) -> None:
     assert len(epoch(prepare(root), 0)) == 4
 
 
-def test_an_iteration_ends_when_the_job_is_asked_to_stop(tmp_path: Path) -> None:
-    assert epoch(prepare(make_root(tmp_path), is_stopping=True), 0) == []
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_loader_goes_on_within_an_epoch(tmp_path: Path, in_memory: bool) -> None:
+    root = make_root(tmp_path, hyperparameters={"augmentation_type": "crop"})
+    data, again = (prepare(root, in_memory=in_memory) for _ in range(2))
+    whole = epoch(data, 3)
+    data.train.set_epoch(3)
+    batches = iter(data.train)
+    read = [next(batches), next(batches)]
+    state = data.train.state_dict()
+    assert state == {"num_batches": 2, "num_seen": 16}
+    again.train.load_state_dict(state)
+    assert again.train.state_dict() == state
+    assert same([*read, *epoch(again, 3)], whole)
+    assert (again.train.num_seen, again.train.num_batches_seen) == (32, 4)
+    assert same(epoch(again, 3), whole)
 
 
 def test_the_loader_counts_what_it_handed_out(tmp_path: Path) -> None:
@@ -221,7 +288,15 @@ def test_iterating_leaves_the_global_generator_alone(tmp_path: Path) -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_a_batch_without_usable_images_is_empty(tmp_path: Path) -> None:
-    path = write_image(tmp_path / "a/x.png", torch.zeros(4, 5, 3, dtype=torch.uint8).numpy())
-    raw = collate([TooSmall(path, 4, 5)])
-    assert (len(raw.labels), len(raw.images), raw.too_small[0].width) == (0, 0, 5)
+@pytest.mark.parametrize("yields_empty", [False, True])
+def test_a_batch_without_usable_images_is_handed_out_only_to_one_of_many(
+    tmp_path: Path, yields_empty: bool
+) -> None:
+    root = make_root(tmp_path, hyperparameters={"max_corrupt_fraction": "1"})
+    for path in sorted((root / "input/data/validation").rglob("*.jpg"))[:8]:
+        path.write_text("no image")
+    data = prepare(root, in_memory=False)
+    assert isinstance(data.validation, ImageLoader)
+    data.validation._yields_empty = yields_empty
+    sizes = [len(batch.labels) for batch in data.validation]
+    assert sizes == ([0, 2] if yields_empty else [2])

@@ -6,8 +6,12 @@ from torch import nn
 
 from sagemaker_sift.trainer.data.loader import Batch
 from sagemaker_sift.trainer.errors import TrainingError
-from sagemaker_sift.trainer.loop import RunningMetrics, evaluate, train_epoch
-from sagemaker_sift.trainer.optimizer import build_optimizer
+from sagemaker_sift.trainer.loop import evaluate, train_epoch
+from sagemaker_sift.trainer.objective import CrossEntropy
+from sagemaker_sift.trainer.precision import Precision
+from sagemaker_sift.trainer.ranks import Ranks
+from sagemaker_sift.trainer.running_metrics import RunningMetrics
+from sagemaker_sift.trainer.trainee import Trainee
 
 CPU = torch.device("cpu")
 
@@ -29,23 +33,34 @@ def make_batch(pixels: list[list[int]], labels: list[int]) -> Batch:
     return Batch(torch.tensor(pixels, dtype=torch.uint8)[:, :, None, None], torch.tensor(labels))
 
 
+def make_trainee(model: nn.Module, *, batch_size: int = 2, rate: float = 0.0) -> Trainee:
+    return Trainee(
+        network=model,
+        model=model,
+        objective=CrossEntropy(),
+        optimizer=torch.optim.SGD(model.parameters(), lr=rate),
+        precision=Precision("float32", CPU),
+        device=CPU,
+        ranks=Ranks(),
+        batch_size=batch_size,
+    )
+
+
 def train(
     model: nn.Module, batches: list[Batch], *, batch_size: int = 2, top_k: int | None = None,
     stop_after: int = 1000, rate: float = 0.0,
 ) -> RunningMetrics:  # fmt: skip
     steps: list[int] = []
-    optimizer = build_optimizer(model, learning_rate=rate, momentum=0.0, weight_decay=0.0)
-    return train_epoch(
-        model,
-        batches,
-        optimizer,
-        epoch=3,
-        batch_size=batch_size,
-        device=CPU,
-        top_k=top_k,
-        is_stopping=lambda: len(steps) >= stop_after,
-        after_step=lambda metrics: steps.append(metrics.num_steps),
-    )
+
+    def after_step(metrics: RunningMetrics) -> bool:
+        steps.append(metrics.num_steps)
+        return len(steps) >= stop_after
+
+    trainee = make_trainee(model, batch_size=batch_size, rate=rate)
+    metrics = RunningMetrics(trainee.objective, device=CPU, top_k=top_k)
+    is_complete = train_epoch(trainee, batches, metrics, epoch=3, after_step=after_step)
+    assert is_complete == (len(steps) < stop_after)
+    return metrics
 
 
 def test_metrics_are_over_the_samples_of_the_epoch() -> None:
@@ -118,7 +133,20 @@ def test_evaluation_counts_every_image_once_in_eval_mode() -> None:
         make_batch([[9, 0], [0, 9]], [0, 0]),
         make_batch([[9, 0]], [1]),
     ]
-    assert evaluate(model, batches, device=CPU) == pytest.approx(3 / 5)
+    trainee = make_trainee(model)
+    assert evaluate(trainee, batches, is_stopping=lambda: False) == pytest.approx(3 / 5)
     assert model.training
     assert model.seen_training == [False] * 3
-    assert math.isnan(evaluate(model, [], device=CPU))
+    nothing = evaluate(trainee, [], is_stopping=lambda: False)
+    assert nothing is not None
+    assert math.isnan(nothing)
+
+
+def test_evaluation_that_is_stopped_has_no_result() -> None:
+    model = Pixel().train()
+    batches = [make_batch([[9, 0]], [0])] * 3
+    answers = iter([False, True])
+    result = evaluate(make_trainee(model), batches, is_stopping=lambda: next(answers))
+    assert result is None
+    assert model.training
+    assert len(model.seen_training) == 2

@@ -9,7 +9,12 @@ import torch
 
 from sagemaker_sift.trainer.loop import to_input
 from sagemaker_sift.trainer.model import build_model
-from tests.supports.mxnet_params import read_params, to_state_dict
+from sagemaker_sift.trainer.mxnet_network import (
+    describe_network,
+    read_symbol_kind,
+    to_state_dict,
+)
+from sagemaker_sift.trainer.mxnet_params import read_params
 from tests.supports.trainer_data import REPOSITORY
 
 DATA = Path(os.environ.get("SIFT_DATA") or REPOSITORY.parent / "shared/data")
@@ -32,6 +37,12 @@ def test_mxnet_parameters_give_mxnet_probabilities(
 ) -> None:
     params = read_params(DATA / "mxnet" / folder / "image-classification-0001.params")
     expected = np.load(DATA / "mxnet" / folder / "expected.npz")
+    shapes = (DATA / "mxnet" / folder / "model-shapes.json").read_text()
+    found = describe_network(params, shapes)
+    assert (found.num_layers, found.image_shape) == (num_layers, image_shape)
+    assert found.num_classes == num_classes
+    symbol = (DATA / "mxnet" / folder / "image-classification-symbol.json").read_text()
+    assert read_symbol_kind(symbol) == "softmax"
     model = build_model(num_layers, image_shape, num_classes)
     model.load_state_dict(to_state_dict(params))
     with torch.inference_mode():

@@ -7,17 +7,22 @@ import torch
 from torch.nn import functional
 
 from sagemaker_sift.contract.container import ContainerPaths
+from sagemaker_sift.contract.sifting_report import SiftingReport
 from sagemaker_sift.trainer.config import read_config
 from sagemaker_sift.trainer.data.loader import Batch
 from sagemaker_sift.trainer.data.preparation import prepare_data
 from sagemaker_sift.trainer.loop import to_input
 from sagemaker_sift.trainer.model import build_model
+from sagemaker_sift.trainer.objective import CrossEntropy
+from sagemaker_sift.trainer.precision import Precision
+from sagemaker_sift.trainer.ranks import Ranks
 from sagemaker_sift.trainer.sifting import (
-    CrossEntropyPerSample,
     ImageBatchTransform,
+    LossPerSample,
     SiftedLoader,
     build_sift_config,
 )
+from sagemaker_sift.trainer.trainee import build_trainee
 from smart_sifting.data_model.tensor_batch import TensorBatch
 from tests.supports.trainer_data import make_root
 
@@ -29,8 +34,14 @@ def make_loader(root: Path, *, num_images: int = 16, **hyperparameters: str) -> 
     make_root(root, hyperparameters=given, num_images=num_images)
     config = dataclasses.replace(read_config(ContainerPaths(root), {}), num_cpus=1)
     data = prepare_data(config, device=CPU, is_stopping=lambda: False)
-    model = build_model(20, (3, 8, 8), 2).train()
-    return SiftedLoader(data.train, model, config.hyperparameters)
+    trainee = build_trainee(config.hyperparameters, device=CPU, ranks=Ranks())
+    return SiftedLoader(data.train, trainee, config.hyperparameters)
+
+
+def report_of(loader: SiftedLoader) -> SiftingReport:
+    report = loader.report()
+    assert report is not None
+    return report
 
 
 def sizes(batches: Iterator[Batch]) -> list[int]:
@@ -41,7 +52,9 @@ def test_the_loss_is_the_cross_entropy_of_each_sample() -> None:
     model = build_model(20, (3, 8, 8), 2).eval()
     images = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8)
     labels = torch.tensor([0, 1, 1])
-    losses = CrossEntropyPerSample().loss(model, TensorBatch(images, labels))
+    losses = LossPerSample(CrossEntropy(), Precision("float32", CPU)).loss(
+        model, TensorBatch(images, labels)
+    )
     expected = [
         functional.cross_entropy(model(to_input(images[idx : idx + 1])), labels[idx : idx + 1])
         for idx in range(3)
@@ -65,7 +78,7 @@ def test_the_delay_is_one_epoch_unless_it_is_set(
     loader = make_loader(tmp_path, sift_delay=delay)
     for _ in range(3):
         list(loader)
-    assert loader.report().samples_scored == 3 * 32 - 8 * expected
+    assert report_of(loader).samples_scored == 3 * 32 - 8 * expected
 
 
 def test_the_configuration_carries_every_hyperparameter(tmp_path: Path) -> None:
@@ -102,7 +115,7 @@ def test_batches_of_two_samples_are_not_taken_for_two_features(tmp_path: Path) -
 def test_the_summary_counts_the_whole_job(tmp_path: Path) -> None:
     loader = make_loader(tmp_path, beta_value="3", num_images=64)
     kept = [sum(sizes(iter(loader))) for _ in range(12)]
-    summary = loader.report().model_dump()
+    summary = report_of(loader).model_dump()
     assert summary["samples_seen"] == 12 * 128
     assert summary["samples_kept"] == sum(kept)
     assert kept[0] == 128
@@ -118,4 +131,4 @@ def test_a_restored_loader_goes_on_as_if_uninterrupted(tmp_path: Path) -> None:
     second.load_state_dict(first.state_dict())
     for left, right in zip(first, second, strict=True):
         assert torch.equal(left.images, right.images)
-    assert first.report().samples_kept == second.report().samples_kept
+    assert report_of(first).samples_kept == report_of(second).samples_kept
