@@ -33,7 +33,7 @@ from sagemaker_sift.trainer.running_metrics import RunningMetrics
 from sagemaker_sift.trainer.schedule import EarlyStopping, learning_rate_at
 from sagemaker_sift.trainer.sifting import SiftedLoader
 from sagemaker_sift.trainer.snapshot import Snapshot
-from sagemaker_sift.trainer.stop import StopRequest
+from sagemaker_sift.trainer.stop import EpochInterrupted, StopRequest
 from sagemaker_sift.trainer.storage import check_writable, write_json
 from sagemaker_sift.trainer.trainee import Trainee, build_trainee
 
@@ -251,13 +251,17 @@ class TrainingJob:
             return True
         self._progress.start_epoch(epoch, is_resumed=self._is_in_epoch)
         self._is_in_epoch = True
-        is_complete = train_epoch(
-            self._trainee,
-            self._sifted if self._sifted is not None else self._data.train,
-            self._metrics,
-            epoch=epoch,
-            after_step=self._after_step,
-        )
+        try:
+            is_complete = train_epoch(
+                self._trainee,
+                self._sifted if self._sifted is not None else self._data.train,
+                self._metrics,
+                epoch=epoch,
+                after_step=self._after_step,
+            )
+        except EpochInterrupted:
+            self._is_stopped = True
+            return False
         if is_complete:
             self._trainee.ranks.average_(self._trainee.statistics)
             self._data.train.ledger.settle(self._ranks)

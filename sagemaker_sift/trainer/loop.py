@@ -14,6 +14,7 @@ import torch
 from sagemaker_sift.trainer.data.loader import Batch
 from sagemaker_sift.trainer.errors import TrainingError
 from sagemaker_sift.trainer.running_metrics import RunningMetrics
+from sagemaker_sift.trainer.stop import EpochInterrupted
 from sagemaker_sift.trainer.trainee import Trainee
 
 CHECK_EVERY_ON_GPU = 50
@@ -104,6 +105,8 @@ def evaluate(
                     num_decisions += len(labels) * trainee.objective.decisions_per_sample
                 if is_stopping():
                     return None
+    except EpochInterrupted:
+        return None
     finally:
         network.train(was_training)
     counts = torch.tensor([int(correct), num_decisions])

@@ -191,6 +191,24 @@ class ResNet(nn.Module):
         return logits_BK
 
 
+def final_map_size(num_layers: int, image_shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Return height and width of the last feature map, which is averaged before the classifier.
+
+    Args:
+        num_layers: One of ``CIFAR_DEPTHS`` or ``IMAGENET_DEPTHS``.
+        image_shape: Channels, height and width of the images, in pixels.
+
+    Example:
+        >>> final_map_size(50, (3, 224, 224)), final_map_size(20, (3, 28, 28))
+        ((7, 7), (7, 7))
+    """
+    _, height, width = image_shape
+    reduction = 2 ** (len(Architecture.of_depth(num_layers).units) - 1)
+    if height > SMALL_STEM_MAX_HEIGHT:
+        reduction *= 4
+    return -(-height // reduction), -(-width // reduction)
+
+
 def build_model(
     num_layers: int,
     image_shape: tuple[int, int, int],

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sagemaker_sift.trainer.model import CIFAR_DEPTHS, IMAGENET_DEPTHS, Architecture, ResNet
+from sagemaker_sift.trainer.network_description import NetworkDescription, identify_network
 
 SymbolKind = Literal["softmax", "sigmoid"]
 """How a network's logits become probabilities: of one class, or of each class by itself."""
@@ -35,24 +33,8 @@ _QUANTITIES = {
     "moving_var": "running_var",
 }
 _NAME = re.compile(rf"(?:arg|aux):(\w+)_({'|'.join(_QUANTITIES)})", re.ASCII)
-_UNIT = re.compile(r"stage(\d{1,2})\.unit(\d{1,3})\.conv1\.weight", re.ASCII)
 _SOFTMAX = {"SoftmaxOutput", "Softmax", "softmax", "SoftmaxActivation", "log_softmax"}
 _SIGMOID = {"LogisticRegressionOutput", "sigmoid"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkDescription:
-    """What must be known to build a network.
-
-    Attributes:
-        num_layers: Depth, one of those of :mod:`sagemaker_sift.trainer.model`.
-        image_shape: Channels, height and width of its input, in pixels.
-        num_classes: Number of outputs.
-    """
-
-    num_layers: int
-    image_shape: tuple[int, int, int]
-    num_classes: int
 
 
 def to_state_dict(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
@@ -106,34 +88,7 @@ def describe_network(
         ValueError: If they belong to no network of ours, or the shapes do not fit; the text says
             what is missing or different.
     """
-    state = to_state_dict(arrays)
-    image_shape = read_image_shape(shapes_json)
-    num_layers = _find_depth(state)
-    if "fc1.weight" not in state:
-        raise ValueError("The parameters lack 'fc1_weight', the classifier.")
-    num_classes = int(state["fc1.weight"].shape[0])
-    with torch.device("meta"):
-        network = ResNet(Architecture.of_depth(num_layers), image_shape, num_classes)
-    expected = {
-        name: tuple(value.shape)
-        for name, value in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    found = {name: tuple(value.shape) for name, value in state.items()}
-    for name in [*expected, *found]:
-        if found.get(name) == expected.get(name):
-            continue
-        network_text = f"a ResNet of {num_layers} layers for images of {image_shape}"
-        if name not in found:
-            raise ValueError(f"The parameters lack {name!r}, which {network_text} has.")
-        if name not in expected:
-            raise ValueError(f"The parameters have {name!r}, which {network_text} has not.")
-        raise ValueError(
-            f"{name!r} has the shape {found[name]}, but {expected[name]} in {network_text}."
-        )
-    return NetworkDescription(
-        num_layers=num_layers, image_shape=image_shape, num_classes=num_classes
-    )
+    return identify_network(to_state_dict(arrays), read_image_shape(shapes_json))
 
 
 def read_image_shape(shapes_json: str | bytes) -> tuple[int, int, int]:
@@ -197,29 +152,6 @@ def _name_operator(node: Mapping[str, Any]) -> str:
     if operator == "Activation" and isinstance(attributes, dict):
         return str(attributes.get("act_type"))
     return operator
-
-
-def _find_depth(state: Mapping[str, torch.Tensor]) -> int:
-    """Return the depth from the number of units in each stage, and from the kind of unit."""
-    places = [match.groups() for match in map(_UNIT.fullmatch, state) if match]
-    counts = Counter(int(stage) for stage, _ in places)
-    units = tuple(counts[stage] for stage in sorted(counts))
-    is_bottleneck = "stage1.unit1.conv3.weight" in state
-    for num_layers in (*CIFAR_DEPTHS, *IMAGENET_DEPTHS):
-        architecture = Architecture.of_depth(num_layers)
-        if (architecture.units, architecture.is_bottleneck) == (units, is_bottleneck):
-            return num_layers
-    depths = ", ".join(map(str, sorted((*CIFAR_DEPTHS, *IMAGENET_DEPTHS))))
-    if not units:
-        raise ValueError(
-            "The parameters lack 'stage1_unit1_conv1_weight' and all other units, so they are of "
-            f"no ResNet of {depths} layers."
-        )
-    kind = "three convolutions" if is_bottleneck else "two convolutions"
-    raise ValueError(
-        f"The parameters have {units} units of {kind} in their stages, as no ResNet of {depths} "
-        "layers has."
-    )
 
 
 def _load_json(text: str | bytes, what: str) -> Any:

@@ -12,6 +12,10 @@ from collections.abc import Iterator
 from types import FrameType
 
 
+class EpochInterrupted(Exception):  # noqa: N818  # no error: the job was asked to stop
+    """The job was asked to stop while it waited for data, so the epoch has no end."""
+
+
 class StopRequest:
     """Whether the job was asked to stop. Training looks at it between steps.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sagemaker_sift.trainer import load_model
+from sagemaker_sift.trainer import job, load_model
 from sagemaker_sift.trainer.checkpoint import CheckpointFolder
 from sagemaker_sift.trainer.main import main
 from tests.supports.trainer_data import (
@@ -43,7 +43,7 @@ def test_no_images(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(root / "input/data/train")
     (root / "input/data/train").mkdir()
     assert main([]) == 1
-    check_failure(root, "Channel 'train' has no images in class folders", capsys.readouterr().out)
+    check_failure(root, "Channel 'train' is empty", capsys.readouterr().out)
 
 
 def test_one_class_only(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,11 +179,26 @@ def test_a_loss_that_is_not_finite(root: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_a_fault_of_the_program_is_one_line_too(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("division\nby zero")
+
+    monkeypatch.setattr(job, "prepare_data", fail)
+    assert main([]) == 1
+    check_failure(root, r"^ZeroDivisionError: division by zero", capsys.readouterr().out)
+
+
+def test_a_batch_of_one_that_cannot_be_normalised(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure(root, mini_batch_size="1", num_layers="18")
     assert main([]) == 1
-    check_failure(root, r"^ValueError: Expected more than 1 value", capsys.readouterr().out)
+    check_failure(
+        root, r"^`mini_batch_size` is 1, which .* Use 2 or more", capsys.readouterr().out
+    )
+    configure(root, mini_batch_size="1", epochs="1")
+    assert main([]) == 0
 
 
 def test_the_failure_of_an_earlier_run_does_not_stay(root: Path) -> None:

@@ -31,6 +31,7 @@ from sagemaker_sift.trainer.data.order import (
 )
 from sagemaker_sift.trainer.errors import TrainingError
 from sagemaker_sift.trainer.inputs import InputForm, open_image_set
+from sagemaker_sift.trainer.model import final_map_size
 from sagemaker_sift.trainer.objective import LabelCounts
 
 MAX_WORKERS = 8
@@ -256,13 +257,22 @@ def share_of(config: TrainingConfig) -> BatchShare:
             f"GPUs of a machine. Use {placement.num_local} or more, or an instance type with "
             "fewer GPUs."
         )
-    return BatchShare.of(
+    share = BatchShare.of(
         batch_size,
         num_hosts=placement.num_hosts,
         host_idx=placement.cluster.host_idx,
         num_local=placement.num_local,
         local_rank=placement.local_rank,
     )
+    hp = config.hyperparameters
+    if share.size == 1 and final_map_size(hp.num_layers, hp.image_shape) == (1, 1):
+        shape = ",".join(map(str, hp.image_shape))
+        raise TrainingError(
+            f"`mini_batch_size` is {batch_size}, which leaves a process one image a step, but "
+            f"with image_shape {shape} and num_layers {hp.num_layers} batch normalisation needs "
+            f"two. Use {2 * placement.num_local} or more."
+        )
+    return share
 
 
 def count_labels(source: ImageSet) -> LabelCounts:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from tests.supports.trainer_data import configure
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     configure(tmp_path)
-    (tmp_path / "input/data/train").mkdir(parents=True)
+    (tmp_path / "input/data/train/a").mkdir(parents=True)
+    (tmp_path / "input/data/train/a/1.jpg").touch()
     return tmp_path
 
 
@@ -38,6 +40,16 @@ def test_full_configuration_files_of_sagemaker_are_accepted(root: Path) -> None:
     train = {"TrainingInputMode": "FastFile", "ContentType": "application/x-image; a=b"}
     write(root, "inputdataconfig", {"train": train})
     assert read(root).paths.root == root
+
+
+def test_the_process_knows_its_place(root: Path) -> None:
+    resources = {"current_host": "algo-2", "hosts": ["algo-1", "algo-2"]}
+    write(root, "resourceconfig", resources)
+    config = read(root, SIFT_LOCAL_RANK="1", SIFT_PROCESSES_PER_HOST="2")
+    placement = config.placement
+    assert (placement.rank, placement.num_ranks, placement.num_hosts) == (3, 4, 2)
+    assert placement.rendezvous == "tcp://algo-1:29511"
+    assert config.decoded_budget_bytes == read(root).decoded_budget_bytes // 2
 
 
 def write(root: Path, name: str, value: Any) -> None:
@@ -71,7 +83,7 @@ def test_a_missing_or_malformed_file_is_named(root: Path) -> None:
 
 
 def test_a_missing_train_channel_is_refused(root: Path) -> None:
-    (root / "input/data/train").rmdir()
+    shutil.rmtree(root / "input/data/train")
     with pytest.raises(TrainingError, match=r"has no channel 'train'.*Add a channel"):
         read(root)
 

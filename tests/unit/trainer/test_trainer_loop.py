@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from sagemaker_sift.trainer import loop
 from sagemaker_sift.trainer.data.loader import Batch
 from sagemaker_sift.trainer.errors import TrainingError
-from sagemaker_sift.trainer.loop import evaluate, train_epoch
+from sagemaker_sift.trainer.loop import LossWatch, evaluate, train_epoch
 from sagemaker_sift.trainer.objective import CrossEntropy
 from sagemaker_sift.trainer.precision import Precision
 from sagemaker_sift.trainer.ranks import Ranks
@@ -33,13 +34,19 @@ def make_batch(pixels: list[list[int]], labels: list[int]) -> Batch:
     return Batch(torch.tensor(pixels, dtype=torch.uint8)[:, :, None, None], torch.tensor(labels))
 
 
-def make_trainee(model: nn.Module, *, batch_size: int = 2, rate: float = 0.0) -> Trainee:
+def make_trainee(
+    model: nn.Module,
+    *,
+    batch_size: int = 2,
+    rate: float = 0.0,
+    precision: Precision | None = None,
+) -> Trainee:
     return Trainee(
         network=model,
         model=model,
         objective=CrossEntropy(),
         optimizer=torch.optim.SGD(model.parameters(), lr=rate),
-        precision=Precision("float32", CPU),
+        precision=precision or Precision("float32", CPU),
         device=CPU,
         ranks=Ranks(),
         batch_size=batch_size,
@@ -150,3 +157,57 @@ def test_evaluation_that_is_stopped_has_no_result() -> None:
     assert result is None
     assert model.training
     assert len(model.seen_training) == 2
+
+
+def make_half() -> Precision:
+    """Return what a GPU has with float16, on the CPU."""
+    precision = Precision("float32", CPU)
+    precision.is_half = True
+    precision._scaler = torch.amp.GradScaler("cpu")
+    return precision
+
+
+class Spoiled(Pixel):
+    """Gives logits that are not finite in some of its passes."""
+
+    def __init__(self, spoiled: set[int]) -> None:
+        super().__init__()
+        self.spoiled = spoiled
+
+    def forward(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        logits_BK = super().forward(image_BCHW)
+        is_spoiled = len(self.seen_training) - 1 in self.spoiled
+        return logits_BK * math.inf if is_spoiled else logits_BK
+
+
+def train_in_half(model: nn.Module, num_batches: int) -> tuple[Trainee, RunningMetrics]:
+    trainee = make_trainee(model, rate=0.1, precision=make_half())
+    metrics = RunningMetrics(trainee.objective, device=CPU, top_k=None)
+    batches = [make_batch([[1, 0], [0, 1]], [1, 0])] * num_batches
+    train_epoch(trainee, batches, metrics, epoch=0, after_step=lambda _: False)
+    return trainee, metrics
+
+
+def test_in_half_precision_a_step_that_overflows_is_left_out_and_the_scale_falls() -> None:
+    plain, spoiled = Pixel(), Spoiled({1})
+    train_in_half(plain, 2)
+    trainee, _ = train_in_half(spoiled, 3)
+    assert float(spoiled.weight.detach()) == pytest.approx(float(plain.weight.detach()), rel=1e-3)
+    assert trainee.precision.state_dict()["scale"] == 2.0**15
+    restored = make_half()
+    restored.load_state_dict(trainee.precision.state_dict())
+    assert restored.state_dict() == trainee.precision.state_dict()
+
+
+def test_in_half_precision_only_overflow_without_end_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "CHECK_EVERY_ON_GPU", 3)
+    train_in_half(Spoiled({0, 1, 3}), 6)
+    trainee = make_trainee(Pixel(), precision=make_half())
+    watch = LossWatch(trainee, epoch=2)
+    watch._check_every = 3
+    for step in (1, 2):
+        watch.add(torch.tensor(math.nan), step)
+    with pytest.raises(TrainingError, match=r"in epoch 2, batch 0, .* precision_dtype float32"):
+        watch.add(torch.tensor(math.nan), 3)
