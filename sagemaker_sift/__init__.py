@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sagemaker_sift.results.training_job import TrainingJob as TrainingJob
     from sagemaker_sift.session import LocalSession as LocalSession
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _HOMES = {
     "AlgorithmEstimator": "estimator",

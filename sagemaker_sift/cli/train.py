@@ -24,8 +24,9 @@ def add_command(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "train",
         help="train on your own images",
-        description="Train on folders of images, one folder a class. num_classes and "
-        "num_training_samples are counted from the training folder unless given.",
+        description="Train on folders of images, one folder a class; num_classes and "
+        "num_training_samples are counted from the training folder unless given. Other forms of "
+        "input (RecordIO, lists, a model to start from) are in docs/container.md.",
     )
     parser.add_argument(
         "--local",
@@ -37,6 +38,15 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("--train", required=True, metavar="DIR", help="training images")
     parser.add_argument("--validation", metavar="DIR", help="validation images")
+    parser.add_argument(
+        "--channel",
+        type=_read_channel,
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="a further channel, such as train_lst, validation_lst, model or pretrained; "
+        "may be repeated",
+    )
     parser.add_argument("--job-name", metavar="NAME", help="name of the training job")
     parser.add_argument(
         "--instance-type", default="ml.m5.large", metavar="TYPE", help="default: ml.m5.large"
@@ -51,7 +61,9 @@ def add_command(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     session = LocalSession(options.local or None)
-    given = count_training_images(Path(options.train)) | read_hyperparameters(options)
+    further = dict(options.channel)
+    counted = {} if "train_lst" in further else count_training_images(Path(options.train))
+    given = counted | read_hyperparameters(options)
     estimator = AlgorithmEstimator(
         ALGORITHM_NAME,
         instance_type=options.instance_type,
@@ -65,6 +77,7 @@ def _run(options: argparse.Namespace) -> int:
     inputs = {"train": options.train}
     if options.validation:
         inputs["validation"] = options.validation
+    inputs |= further
     if options.dry_run:
         print(json.dumps(estimator.request(inputs, options.job_name), indent=2))
         return 0
@@ -72,6 +85,13 @@ def _run(options: argparse.Namespace) -> int:
     print()
     print(estimator.summary())
     return 0
+
+
+def _read_channel(text: str) -> tuple[str, str]:
+    name, separator, folder = text.partition("=")
+    if not (name and separator and folder):
+        raise argparse.ArgumentTypeError(f"is {text!r}, but must be NAME=DIR, such as model=runs/m")
+    return name, folder
 
 
 def count_training_images(folder: Path) -> dict[str, str]:

@@ -1,24 +1,99 @@
-"""Reads single files of a trained model from a folder or from ``model.tar.gz``.
+"""Single files of a trained model, from a folder, from ``model.tar.gz``, or by themselves.
 
 Nothing is ever unpacked to the disk: the archive may come from anywhere.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import os
 import tarfile
 import urllib.parse
 import urllib.request
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-MAX_MEMBERS = 100_000
-"""More entries than this are no model."""
+from sagemaker_sift.trainer.data.problem import quote
+from sagemaker_sift.trainer.tar import (
+    MAX_TAR_BYTES,
+    RefusedArchiveError,
+    TarFile,
+    describe_oversize,
+    list_tar_files,
+)
 
-MAX_ENTRY_BYTES = 4 << 30
-"""An entry larger than this is no weights of ours: the largest network has 260 MB."""
+WEIGHTS_SUFFIXES = (".params", ".safetensors")
+"""A file with such a name is weights by itself; any other file is an archive."""
 
-MAX_ARCHIVE_BYTES = 64 << 30
-"""More than this in all is no model, unpacked: 240 epochs of the largest network."""
+MAX_EXPANSION = 200
+"""An archive that unpacks to more than so many times its size is refused: weights hardly shrink."""
+
+EXPANSION_SLACK_BYTES = 512 << 20
+"""What every archive may unpack to, however small it is."""
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_CHUNK_BYTES = 1 << 20
+_MAX_TRAILING_BYTES = 16 << 20
+_NUM_NAMED = 6
+
+
+class ModelSource:
+    """Where a model's files are.
+
+    Attributes:
+        path: The folder, the archive or the file.
+        names: Of the files at the top of it, sorted, without hidden ones.
+    """
+
+    def __init__(
+        self, path: Path, sizes: Mapping[str, int], read: Callable[[str, int], bytes]
+    ) -> None:
+        self.path = path
+        self.names = tuple(sorted(sizes))
+        self._sizes = sizes
+        self._read = read
+
+    def read(self, name: str, *, max_bytes: int) -> bytes:
+        """Return the content of one file.
+
+        Args:
+            name: One of ``names``.
+            max_bytes: Largest size that the file can have.
+
+        Raises:
+            ValueError: If there is no such file, it is too large, or cannot be read.
+        """
+        if name not in self._sizes:
+            raise ValueError(
+                f"{self.path} holds no {name}, so it is not a model of this algorithm; "
+                f"{describe_names(self.names)}. Give a model folder, or the model.tar.gz of a "
+                "training job."
+            )
+        size_bytes = self._sizes[name]
+        if size_bytes > max_bytes:
+            text = describe_oversize(name, size_bytes, max_bytes)
+            raise ValueError(f"{self.path} is refused: {text}")
+        content = self._read(name, size_bytes)
+        if len(content) != size_bytes:
+            raise ValueError(f"{self.path} is damaged: {name} is cut off. Fetch it again.")
+        return content
+
+
+def describe_names(names: tuple[str, ...]) -> str:
+    """Return what there is, for an error's text; of many names the first few.
+
+    Example:
+        >>> describe_names(("a.txt", "b.txt"))
+        "it has 'a.txt', 'b.txt'"
+    """
+    if not names:
+        return "it is empty"
+    rest = f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
+    return f"it has {', '.join(map(quote, names[:_NUM_NAMED]))}{rest}"
 
 
 def resolve_model_path(location: str | os.PathLike[str]) -> Path:
@@ -52,82 +127,115 @@ def resolve_model_path(location: str | os.PathLike[str]) -> Path:
     return path
 
 
-def read_model_file(path: Path, name: str, *, max_bytes: int) -> bytes:
-    """Return the content of one file of a model.
+@contextmanager
+def open_model_source(path: Path) -> Iterator[ModelSource]:
+    """Open a model to read its files while the block runs.
 
     Args:
-        path: A folder, or a tar archive, compressed or not.
-        name: A plain file name at the top of it.
-        max_bytes: Largest size that the file can have.
+        path: A folder; a tar archive, compressed with gzip or not; or a file of weights, whose
+            name ends in one of ``WEIGHTS_SUFFIXES``.
 
     Raises:
-        ValueError: If there is no such file, it is too large, or the archive is damaged or unsafe.
+        ValueError: If it cannot be read, is damaged, or is unsafe to read.
     """
-    if path.is_dir():
-        file = path / name
-        if not file.is_file():
-            raise ValueError(_describe_missing(path, name))
-        _check_size(path, name, file.stat().st_size, max_bytes)
-        return file.read_bytes()
+    with contextlib.ExitStack() as stack:
+        try:
+            if path.is_dir():
+                source = _open_files(path, path.iterdir())
+            elif path.suffix in WEIGHTS_SUFFIXES:
+                source = _open_files(path, [path])
+            else:
+                source = stack.enter_context(_open_archive(path))
+        except OSError as error:
+            raise _build_unreadable_error(path, error) from error
+        yield source
+
+
+def _open_files(path: Path, files: Iterator[Path] | list[Path]) -> ModelSource:
+    found = {
+        file.name: file for file in files if not file.name.startswith(".") and file.is_file()
+    }
+
+    def read(name: str, size_bytes: int) -> bytes:
+        try:
+            with found[name].open("rb") as file:
+                return file.read(size_bytes + 1)
+        except OSError as error:
+            raise _build_unreadable_error(path, error) from error
+
+    return ModelSource(path, {name: file.stat().st_size for name, file in found.items()}, read)
+
+
+@contextmanager
+def _open_archive(path: Path) -> Iterator[ModelSource]:
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is neither a folder nor a file. Give a model folder, or the model.tar.gz of "
+            "a training job."
+        )
+    with path.open("rb") as packed:
+        is_gzip = packed.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        packed.seek(0)
+        file: IO[bytes] = gzip.GzipFile(fileobj=packed) if is_gzip else packed
+        max_bytes = MAX_TAR_BYTES
+        if is_gzip:
+            grown = path.stat().st_size * MAX_EXPANSION + EXPANSION_SLACK_BYTES
+            max_bytes = min(max_bytes, grown)
+        with _damage_explained(path):
+            files = _find_top_files(file, max_bytes)
+            if is_gzip:
+                _read_to_end(file)
+
+        def read(name: str, size_bytes: int) -> bytes:
+            with _damage_explained(path):
+                file.seek(files[name].offset)
+                return _read_exactly(file, size_bytes)
+
+        yield ModelSource(path, {name: entry.size_bytes for name, entry in files.items()}, read)
+
+
+def _find_top_files(file: IO[bytes], max_bytes: int) -> dict[str, TarFile]:
+    return {
+        entry.path: entry
+        for entry in list_tar_files(file, max_bytes=max_bytes)
+        if "/" not in entry.path and not entry.path.startswith(".") and len(entry.path) <= 255
+    }
+
+
+def _read_to_end(file: IO[bytes]) -> None:
+    """Read what follows the archive's end mark, so that gzip compares its checksum."""
+    num_bytes = 0
+    while chunk := file.read(_CHUNK_BYTES):
+        num_bytes += len(chunk)
+        if num_bytes > _MAX_TRAILING_BYTES:
+            raise tarfile.ReadError("there is more behind its end")
+
+
+def _read_exactly(file: IO[bytes], size_bytes: int) -> bytes:
+    content = bytearray()
+    while len(content) < size_bytes:
+        chunk = file.read(min(_CHUNK_BYTES, size_bytes - len(content)))
+        if not chunk:
+            break
+        content += chunk
+    return bytes(content)
+
+
+@contextmanager
+def _damage_explained(path: Path) -> Iterator[None]:
+    """Turn what is wrong with an archive into a ValueError that names it."""
     try:
-        with tarfile.open(path) as archive:
-            return _read_member(archive, path, name, max_bytes)
-    except (tarfile.TarError, EOFError, OSError) as error:
+        yield
+    except RefusedArchiveError as error:
+        raise ValueError(f"{path} is refused: {error}") from error
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise ValueError(
             f"{path} cannot be read as a tar archive ({error}). "
             "Give the model.tar.gz of a training job, or fetch it again."
         ) from error
 
 
-def _read_member(archive: tarfile.TarFile, path: Path, name: str, max_bytes: int) -> bytes:
-    found: tarfile.TarInfo | None = None
-    num_bytes = 0
-    for num_members, member in enumerate(archive):
-        _check_member(member, path)
-        num_bytes += member.size
-        if num_members >= MAX_MEMBERS or num_bytes > MAX_ARCHIVE_BYTES:
-            raise ValueError(
-                f"{path} is refused: it has more than {MAX_MEMBERS} entries or "
-                f"{MAX_ARCHIVE_BYTES} bytes, which no model has. Use an archive from a source you "
-                "trust."
-            )
-        if Path(member.name) == Path(name) and member.isfile():
-            found = member
-    if found is None:
-        raise ValueError(_describe_missing(path, name))
-    _check_size(path, name, found.size, max_bytes)
-    file = archive.extractfile(found)
-    content = b"" if file is None else file.read()
-    if len(content) != found.size:
-        raise ValueError(f"{path} is damaged: {name} is cut off. Fetch it again.")
-    return content
-
-
-def _check_member(member: tarfile.TarInfo, path: Path) -> None:
-    parts = Path(member.name).parts
-    if member.name.startswith(("/", "\\")) or ".." in parts:
-        raise ValueError(
-            f"{path} is refused: its entry {member.name!r} would leave the folder it is unpacked "
-            "into. Use an archive from a source you trust."
-        )
-    if not (member.isfile() or member.isdir()):
-        raise ValueError(
-            f"{path} is refused: its entry {member.name!r} is a link or a device, which no model "
-            "has. Use an archive from a source you trust."
-        )
-    _check_size(path, member.name, member.size, MAX_ENTRY_BYTES)
-
-
-def _check_size(path: Path, name: str, size_bytes: int, max_bytes: int) -> None:
-    if size_bytes > max_bytes:
-        raise ValueError(
-            f"{path} is refused: its entry {name!r} has {size_bytes} bytes, but can have "
-            f"{max_bytes} at most. Use an archive from a source you trust."
-        )
-
-
-def _describe_missing(path: Path, name: str) -> str:
-    return (
-        f"{path} holds no {name}, so it is not a model of this algorithm. "
-        "Give a model folder, or the model.tar.gz of a training job."
+def _build_unreadable_error(path: Path, error: OSError) -> ValueError:
+    return ValueError(
+        f"{path} cannot be read ({error.strerror or error}). Check its rights, or fetch it again."
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from sagemaker_sift.trainer.data.problem import quote
 from sagemaker_sift.trainer.model import CIFAR_DEPTHS, IMAGENET_DEPTHS, Architecture, ResNet
 
 _UNIT = re.compile(r"stage(\d{1,2})\.unit(\d{1,3})\.conv1\.weight", re.ASCII)
@@ -74,7 +75,8 @@ def identify_network(
             different.
 
     Example:
-        >>> from sagemaker_sift.trainer.model import build_model
+        >>> from sagemaker_sift.trainer.data.problem import quote
+from sagemaker_sift.trainer.model import build_model
         >>> weights = build_model(32, (3, 28, 28), 7).state_dict()
         >>> identify_network(weights, (3, 28, 28))
         NetworkDescription(num_layers=32, image_shape=(3, 28, 28), num_classes=7)
@@ -138,9 +140,9 @@ def check_weights(weights: Mapping[str, torch.Tensor], description: NetworkDescr
             f"a ResNet of {description.num_layers} layers for images of {description.image_shape}"
         )
         if name not in found:
-            raise ValueError(f"The parameters lack {name!r}, which {network_text} has.")
+            raise ValueError(f"The parameters lack {quote(name)}, which {network_text} has.")
         if name not in expected:
-            raise ValueError(f"The parameters have {name!r}, which {network_text} has not.")
+            raise ValueError(f"The parameters have {quote(name)}, which {network_text} has not.")
         raise ValueError(
             f"{name!r} has the shape {found[name]}, but {expected[name]} in {network_text}."
         )

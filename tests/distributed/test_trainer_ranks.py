@@ -114,10 +114,10 @@ def test_two_machines_train_one_model_which_the_first_one_keeps(tmp_path: Path) 
         port = free.getsockname()[1]
     for root, host in zip(roots, HOSTS, strict=True):
         describe_hosts(root, host)
-    late = start(roots[0], MASTER_PORT=str(port))
-    processes = [late, start(roots[1], MASTER_PORT=str(port))]
+    environment = {"MASTER_PORT": str(port), "SIFT_PROCESSES_PER_HOST": "2"}
+    processes = [start(root, **environment) for root in roots]
     first, second = (finish(process) for process in processes)
-    assert "2 processes on 2 machines, batches of 16 images in all" in first
+    assert "4 processes on 2 machines, batches of 16 images in all" in first
     assert "kv_store is dist_async, but" in first
     assert first.count("Sifting-samples_seen=32") == 2
     assert "Epoch[" not in second

@@ -33,6 +33,32 @@ def test_a_dry_run_prints_the_request_and_starts_nothing(
     assert [path.name for path in (tmp_path / "jobs").iterdir() if path.is_dir()] == []
 
 
+def test_further_channels_are_part_of_the_request_and_a_list_is_not_counted(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("list", "old"):
+        (tmp_path / name).mkdir()
+    command = ["train", "--local", str(tmp_path / "jobs"), "--train", str(images), "--dry-run"]
+    channels = ["--channel", f"train_lst={tmp_path}/list", "--channel", f"model={tmp_path}/old"]
+    counts = ["-p", "num_classes=7", "-p", "num_training_samples=90"]
+    assert main([*command, *channels, *counts]) == 0
+    request = json.loads(capsys.readouterr().out)
+    names = [channel["ChannelName"] for channel in request["InputDataConfig"]]
+    assert sorted(names) == ["model", "train", "train_lst"]
+    assert request["HyperParameters"]["num_classes"] == "7"
+    assert main([*command, *channels]) == 1
+    assert "`num_classes` is required" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["model", "=x", "model="])
+def test_a_channel_that_is_no_pair_is_refused(
+    images: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--local", "--train", str(images), "--channel", text])
+    assert "must be NAME=DIR" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
