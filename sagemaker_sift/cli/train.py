@@ -90,7 +90,9 @@ def _run(options: argparse.Namespace) -> int:
 def _read_channel(text: str) -> tuple[str, str]:
     name, separator, folder = text.partition("=")
     if not (name and separator and folder):
-        raise argparse.ArgumentTypeError(f"is {text!r}, but must be NAME=DIR, such as model=runs/m")
+        raise argparse.ArgumentTypeError(
+            f"is {text!r}, but must be NAME=DIR, such as model=runs/m"
+        )
     return name, folder
 
 

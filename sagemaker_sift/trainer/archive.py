@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from sagemaker_sift.trainer.data.problem import quote
 from sagemaker_sift.trainer.tar import (
@@ -30,7 +30,7 @@ WEIGHTS_SUFFIXES = (".params", ".safetensors")
 """A file with such a name is weights by itself; any other file is an archive."""
 
 MAX_EXPANSION = 200
-"""An archive that unpacks to more than so many times its size is refused: weights hardly shrink."""
+"""One that unpacks to more than so many times its size is refused: weights hardly shrink."""
 
 EXPANSION_SLACK_BYTES = 512 << 20
 """What every archive may unpack to, however small it is."""
@@ -152,9 +152,7 @@ def open_model_source(path: Path) -> Iterator[ModelSource]:
 
 
 def _open_files(path: Path, files: Iterator[Path] | list[Path]) -> ModelSource:
-    found = {
-        file.name: file for file in files if not file.name.startswith(".") and file.is_file()
-    }
+    found = {file.name: file for file in files if not file.name.startswith(".") and file.is_file()}
 
     def read(name: str, size_bytes: int) -> bytes:
         try:
@@ -176,7 +174,7 @@ def _open_archive(path: Path) -> Iterator[ModelSource]:
     with path.open("rb") as packed:
         is_gzip = packed.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         packed.seek(0)
-        file: IO[bytes] = gzip.GzipFile(fileobj=packed) if is_gzip else packed
+        file = cast(IO[bytes], gzip.GzipFile(fileobj=packed) if is_gzip else packed)
         max_bytes = MAX_TAR_BYTES
         if is_gzip:
             grown = path.stat().st_size * MAX_EXPANSION + EXPANSION_SLACK_BYTES

@@ -17,7 +17,7 @@ from sagemaker_sift.contract.hyperparameters import Hyperparameters
 from sagemaker_sift.contract.problem import ContractError
 from sagemaker_sift.trainer.distributed import Cluster, Placement
 from sagemaker_sift.trainer.errors import TrainingError
-from sagemaker_sift.trainer.inputs import JobInput, read_job_input
+from sagemaker_sift.trainer.inputs import PIPE_FOLDER_VARIABLE, JobInput, read_job_input
 
 DECODED_BUDGET_BYTES = 1 << 30
 """Image sets up to this size, decoded, are kept in memory: 1 GiB."""
@@ -73,10 +73,12 @@ def read_config(paths: ContainerPaths, environ: Mapping[str, str]) -> TrainingCo
         raise TrainingError(_describe_contract_error(error)) from error
     resources = _read_object(paths.resource_config, is_required=False)
     placement = Placement.from_environment(Cluster.from_resource_config(resources), environ)
+    pipe_folder = environ.get(PIPE_FOLDER_VARIABLE)
     job_input = read_job_input(
         _read_object(paths.input_data_config, is_required=False),
         paths,
         num_hosts=placement.num_hosts,
+        pipe_folder=Path(pipe_folder) if pipe_folder else None,
     )
     threads = environ.get("OMP_NUM_THREADS", "").strip()
     return TrainingConfig(

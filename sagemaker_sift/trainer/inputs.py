@@ -49,6 +49,10 @@ from sagemaker_sift.trainer.data.problem import quote
 from sagemaker_sift.trainer.data.record_file import read_record_files
 from sagemaker_sift.trainer.errors import TrainingError
 
+PIPE_FOLDER_VARIABLE = "SIFT_PIPE_FOLDER"
+"""Folder of this process's own pipes, if it is one of several on its machine; set by the process
+that starts it."""
+
 
 class InputForm(enum.Enum):
     """How the images of a channel come; the value is for messages."""
@@ -74,12 +78,20 @@ class JobInput:
         channels: Settings of every channel that the job has, by name.
         train: Form of the channel ``train``.
         validation: Form of the channel ``validation``, or ``None`` without it.
+        pipe_folder: Where the pipes are, if not where the container has them.
     """
 
     paths: ContainerPaths
     channels: Mapping[str, ChannelSettings]
     train: InputForm
     validation: InputForm | None
+    pipe_folder: Path | None = None
+
+    @property
+    def pipe_channels(self) -> list[str]:
+        """The channels of images that are pipes."""
+        forms = {"train": self.train, "validation": self.validation}
+        return [name for name, form in forms.items() if form is not None and form.is_stream]
 
     def folder(self, name: str) -> Path | None:
         """Return the folder of a channel, or ``None`` if the job does not have the channel."""
@@ -87,7 +99,11 @@ class JobInput:
 
 
 def read_job_input(
-    given: Mapping[str, Any], paths: ContainerPaths, *, num_hosts: int = 1
+    given: Mapping[str, Any],
+    paths: ContainerPaths,
+    *,
+    num_hosts: int = 1,
+    pipe_folder: Path | None = None,
 ) -> JobInput:
     """Return the job's channels and the form of its images.
 
@@ -95,6 +111,7 @@ def read_job_input(
         given: The content of ``inputdataconfig.json``; may be empty, then the folders count.
         paths: The container's layout.
         num_hosts: Machines of the job.
+        pipe_folder: Where the pipes are, if not where the container has them.
 
     Raises:
         TrainingError: With everything that is wrong: unknown, missing or empty channels, settings
@@ -126,7 +143,11 @@ def read_job_input(
         start = f"The job's input has {len(problems)} problems: " if len(problems) > 1 else ""
         raise TrainingError(start + " ".join(problems))
     return JobInput(
-        paths=paths, channels=channels, train=forms["train"], validation=forms.get("validation")
+        paths=paths,
+        channels=channels,
+        train=forms["train"],
+        validation=forms.get("validation"),
+        pipe_folder=pipe_folder,
     )
 
 
@@ -184,7 +205,7 @@ def open_image_stream(
     """
     rule = LabelRule(num_classes, multi_label)
     form = _get_form(name, job_input)
-    data = job_input.paths.data
+    data = job_input.pipe_folder or job_input.paths.data
     if form is InputForm.RECORDIO_PIPE:
         return RecordIOStream(
             name, data=data, rule=rule, is_stopping=is_stopping, patience=patience

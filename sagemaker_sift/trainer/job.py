@@ -23,6 +23,7 @@ from sagemaker_sift.trainer.checkpoint import Checkpoint, CheckpointFolder
 from sagemaker_sift.trainer.config import TrainingConfig
 from sagemaker_sift.trainer.data.preparation import TrainingData, prepare_data
 from sagemaker_sift.trainer.device import choose_device
+from sagemaker_sift.trainer.initial_weights import read_initial_weights
 from sagemaker_sift.trainer.loop import evaluate, train_epoch
 from sagemaker_sift.trainer.memory import memory_explained
 from sagemaker_sift.trainer.optimizer import set_learning_rate
@@ -67,6 +68,7 @@ def run_job(
     backend = "nccl" if device.type == "cuda" else "gloo"
     with memory_explained(hp, device):
         data = prepare_data(config, device=device, is_stopping=stop.is_set)
+        initial_weights = read_initial_weights(config, data.classes)
         with joined(config.placement, backend=backend) as ranks:
             trainee = build_trainee(
                 hp,
@@ -74,7 +76,9 @@ def run_job(
                 ranks=ranks,
                 num_hosts=config.placement.num_hosts,
                 label_counts=data.label_counts,
+                initial_weights=initial_weights,
             )
+            del initial_weights
             job = TrainingJob(config, data, trainee, stop=stop, clock=clock)
             job.resume()
             job.train()
@@ -196,6 +200,7 @@ class TrainingJob:
                 if accuracy is None:
                     self._save_checkpoint()
                     return
+                self._data.validation.ledger.settle(self._ranks)
                 report.log(VALIDATION_ACCURACY, accuracy)
                 if self._early_stopping.should_stop(self._num_epochs, accuracy):
                     self._is_done = self._hp.early_stopping
@@ -220,6 +225,9 @@ class TrainingJob:
             totals = report.model_dump()
             write_json(self._config.paths.output_data / SIFTING_REPORT_NAME, totals)
             _LOG.info("Sifting: %s", json.dumps(totals))
+        for loader in (self._data.train, self._data.validation):
+            if loader is not None:
+                loader.ledger.report()
         best = self._model_folder.best
         saved = best.file if best else "nothing"
         if self._is_stopped:

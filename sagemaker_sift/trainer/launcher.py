@@ -22,6 +22,8 @@ from sagemaker_sift.trainer.distributed import (
     NUM_LOCAL_VARIABLE,
     RENDEZVOUS_VARIABLE,
 )
+from sagemaker_sift.trainer.inputs import PIPE_FOLDER_VARIABLE
+from sagemaker_sift.trainer.pipe_splitter import PipeSplitter
 from sagemaker_sift.trainer.stop import StopRequest
 
 POLL_S = 0.1
@@ -40,6 +42,8 @@ def run_processes(
     num_hosts: int,
     environ: Mapping[str, str],
     stop: StopRequest,
+    pipe_channels: Sequence[str] = (),
+    data: Path = Path(),
     command: Sequence[str] = (sys.executable, "-m", "sagemaker_sift.trainer.main"),
 ) -> int:
     """Run one training process for each GPU of this machine, until all have ended.
@@ -49,11 +53,16 @@ def run_processes(
         num_hosts: Machines of the job; the processes of a single one meet through a file.
         environ: The environment that each gets, with its rank.
         stop: A request to stop is passed on to every process, which saves and ends.
+        pipe_channels: Channels whose pipes are handed on to all processes.
+        data: Folder of those pipes.
         command: The program.
 
     Returns:
         The exit code: 0 if all have ended well, else that of the first which has not; minus the
         signal if one ended it.
+
+    Raises:
+        TrainingError: If a pipe could not be handed on.
     """
     threads = {} if environ.get("OMP_NUM_THREADS") else {"OMP_NUM_THREADS": _share(num_local)}
     with tempfile.TemporaryDirectory(prefix="sift-") as folder:
@@ -63,12 +72,18 @@ def run_processes(
         reading_end, writing_end = os.pipe()
         common[PARENT_PIPE_VARIABLE] = str(reading_end)
         processes: list[subprocess.Popen[bytes]] = []
+        splitter = PipeSplitter(
+            pipe_channels, source=data, folder=Path(folder, "pipes"), num_readers=num_local
+        )
         try:
-            for local_rank in range(num_local):
-                own = {**common, LOCAL_RANK_VARIABLE: str(local_rank)}
-                process = subprocess.Popen(list(command), env=own, pass_fds=(reading_end,))
-                processes.append(process)
-            return _wait(processes, stop)
+            with splitter:
+                for local_rank in range(num_local):
+                    own = {**common, LOCAL_RANK_VARIABLE: str(local_rank)}
+                    if pipe_channels:
+                        own[PIPE_FOLDER_VARIABLE] = str(splitter.folder(local_rank))
+                    process = subprocess.Popen(list(command), env=own, pass_fds=(reading_end,))
+                    processes.append(process)
+                return _wait(processes, stop, splitter)
         finally:
             for process in processes:
                 process.kill()
@@ -77,9 +92,12 @@ def run_processes(
             os.close(writing_end)
 
 
-def _wait(processes: Sequence[subprocess.Popen[bytes]], stop: StopRequest) -> int:
+def _wait(
+    processes: Sequence[subprocess.Popen[bytes]], stop: StopRequest, splitter: PipeSplitter
+) -> int:
     is_stop_passed_on = False
     while True:
+        splitter.check()
         codes = [process.poll() for process in processes]
         if stop.is_set() and not is_stop_passed_on:
             _signal_all(processes, signal.SIGTERM)

@@ -79,7 +79,12 @@ def _run_processes(paths: ContainerPaths, num_local: int, stop: StopRequest) -> 
     """Run a process for each GPU, once it is known that they can read their configuration."""
     config = read_config(paths, os.environ)
     code = run_processes(
-        num_local, num_hosts=config.placement.num_hosts, environ=os.environ, stop=stop
+        num_local,
+        num_hosts=config.placement.num_hosts,
+        environ=os.environ,
+        stop=stop,
+        pipe_channels=config.job_input.pipe_channels,
+        data=paths.data,
     )
     if code != EXIT_SUCCESS and not paths.failure.exists():
         _report_failure(

@@ -75,8 +75,7 @@ def identify_network(
             different.
 
     Example:
-        >>> from sagemaker_sift.trainer.data.problem import quote
-from sagemaker_sift.trainer.model import build_model
+        >>> from sagemaker_sift.trainer.model import build_model
         >>> weights = build_model(32, (3, 28, 28), 7).state_dict()
         >>> identify_network(weights, (3, 28, 28))
         NetworkDescription(num_layers=32, image_shape=(3, 28, 28), num_classes=7)
@@ -154,7 +153,5 @@ def check_weights(weights: Mapping[str, torch.Tensor], description: NetworkDescr
 
 def _list_shapes(weights: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
     return {
-        name: tuple(value.shape)
-        for name, value in weights.items()
-        if not name.endswith(_COUNTER)
+        name: tuple(value.shape) for name, value in weights.items() if not name.endswith(_COUNTER)
     }

@@ -81,8 +81,8 @@ def list_tar_files(file: IO[bytes], *, max_bytes: int = MAX_TAR_BYTES) -> Iterat
         entry = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
         kind = entry.type
         is_extension = kind in _PAX or kind in _PASSED_OVER or kind == tarfile.GNUTYPE_LONGNAME
-        size_bytes = entry.size
-        if not is_extension and b"size" in extension:
+        size_bytes = 0 if kind == tarfile.DIRTYPE else entry.size
+        if kind in _FILES and b"size" in extension:
             size_bytes = _read_size(extension[b"size"])
         _check_size(entry.name, size_bytes, _MAX_EXTENSION_BYTES if is_extension else None)
         num_bytes += size_bytes
@@ -107,6 +107,19 @@ def list_tar_files(file: IO[bytes], *, max_bytes: int = MAX_TAR_BYTES) -> Iterat
     )
 
 
+def describe_oversize(name: str, size_bytes: int, max_bytes: int) -> str:
+    """Return the sentence that refuses an entry for its size.
+
+    Example:
+        >>> describe_oversize("a", 9, 8)
+        "its entry 'a' has 9 bytes, but can have 8 at most. Use an archive from ... you trust."
+    """
+    return (
+        f"its entry {quote(name)} has {size_bytes} bytes, but can have {max_bytes} at most. "
+        + _TRUST
+    )
+
+
 def _read_at(file: IO[bytes], position: int, size_bytes: int) -> bytes:
     file.seek(position)
     content = file.read(size_bytes)
@@ -125,16 +138,6 @@ def _check_size(name: str, size_bytes: int, max_bytes: int | None) -> None:
         raise RefusedArchiveError(describe_oversize(name, size_bytes, max_bytes))
 
 
-def describe_oversize(name: str, size_bytes: int, max_bytes: int) -> str:
-    """Return the sentence that refuses an entry for its size.
-
-    Example:
-        >>> describe_oversize("a", 9, 8)
-        "its entry 'a' has 9 bytes, but can have 8 at most. Use an archive from a source you trust."
-    """
-    return f"its entry {quote(name)} has {size_bytes} bytes, but can have {max_bytes} at most. {_TRUST}"
-
-
 def _check_path(path: str, kind: bytes) -> str:
     """Return the path without ``./``."""
     parts = PurePosixPath(path).parts
@@ -144,7 +147,8 @@ def _check_path(path: str, kind: bytes) -> str:
         )
     if kind not in (*_FILES, tarfile.DIRTYPE):
         raise RefusedArchiveError(
-            f"its entry {quote(path)} is a link, a device or the like, which no model has. {_TRUST}"
+            f"its entry {quote(path)} is a link, a device or the like, which no model has. "
+            + _TRUST
         )
     return "/".join(parts)
 

@@ -7,22 +7,15 @@ Shape suffixes in this file: N = images, C = channels, H = height, W = width, K 
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 
 from sagemaker_sift.contract.hyperparameter import ImageShape
-from sagemaker_sift.contract.hyperparameters import Hyperparameters
-from sagemaker_sift.contract.problem import ContractError
-from sagemaker_sift.trainer.archive import read_model_file, resolve_model_path
-from sagemaker_sift.trainer.artifacts import DESCRIPTION_FILE, FORMAT_VERSION, WEIGHTS_PATTERN
+from sagemaker_sift.trainer.archive import resolve_model_path
 from sagemaker_sift.trainer.data.image import (
     Image,
     Unreadable,
@@ -32,36 +25,43 @@ from sagemaker_sift.trainer.data.image import (
     stretch,
 )
 from sagemaker_sift.trainer.loop import to_input
-from sagemaker_sift.trainer.model import ResNet, build_model
+from sagemaker_sift.trainer.model_files import StoredModel, read_stored_model
+from sagemaker_sift.trainer.objective import BinaryCrossEntropy, CrossEntropy, Objective
 
 _CHUNK = 256
-_MAX_DESCRIPTION_BYTES = 16 << 20
-_MAX_HEADER_BYTES = 1 << 20
 
 
 class TrainedModel:
     """An image classifier on the CPU.
 
+    Args:
+        stored: The model as it is stored.
+
     Attributes:
-        classes: Class names, in the order of the probabilities.
-        hyperparameters: Those of the training job.
-        metrics: Values of the epoch that the weights come from, by metric name.
+        classes: Class names, in the order of the probabilities. The built-in algorithm stores
+            none: its classes are ``"0"``, ``"1"``, ...
         image_shape: Channels, height and width of an image, in pixels.
+        num_layers: Depth of the network.
+        is_multi_label: Whether an image may belong to several classes.
+        epoch: Number of epochs behind the weights.
+        metrics: Values of that epoch, by metric name; empty if the model has none.
+        hyperparameters: Those of the training job, or ``None`` if the model does not say, as that
+            of the built-in algorithm.
     """
 
-    def __init__(
-        self,
-        network: ResNet,
-        *,
-        classes: tuple[str, ...],
-        hyperparameters: Hyperparameters,
-        metrics: dict[str, float],
-    ) -> None:
-        self.classes = classes
-        self.hyperparameters = hyperparameters
-        self.metrics = metrics
-        self.image_shape = hyperparameters.image_shape
-        self._network = network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    def __init__(self, stored: StoredModel) -> None:
+        network = stored.network
+        self.classes = stored.classes
+        self.image_shape = ImageShape(*network.image_shape)
+        self.num_layers = network.num_layers
+        self.is_multi_label = bool(stored.is_multi_label)
+        self.epoch = stored.epoch
+        self.metrics = stored.metrics
+        self.hyperparameters = stored.hyperparameters
+        self._objective: Objective = (
+            BinaryCrossEntropy(network.num_classes) if self.is_multi_label else CrossEntropy()
+        )
+        self._network = network.build(stored.weights).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     def read_images(
         self,
@@ -75,8 +75,8 @@ class TrainedModel:
             files: Paths of JPEG or PNG files.
             fit: ``"resize"`` stretches each image to ``image_shape``, neither keeping its aspect
                 nor cropping, as the built-in algorithm does at inference; ``"crop"`` treats it
-                as a validation image in training: ``resize`` of its shorter side if that
-                hyperparameter was set, then the middle.
+                as a validation image in training: ``resize`` of its shorter side if the model
+                has that hyperparameter, then the middle.
 
         Returns:
             Shape ``(N, C, H, W)``, uint8.
@@ -85,7 +85,9 @@ class TrainedModel:
             ValueError: If a file cannot be read as an image, or is too small to crop.
         """
         shape, images = self.image_shape, []
-        resize = self.hyperparameters.resize if fit == "crop" else None
+        resize = None
+        if fit == "crop" and self.hyperparameters is not None:
+            resize = self.hyperparameters.resize
         for file in files:
             image = read_image(Path(file), num_channels=shape.channels, resize=resize)
             if isinstance(image, Unreadable):
@@ -102,7 +104,9 @@ class TrainedModel:
                 ``image_shape``, on the CPU.
 
         Returns:
-            Shape ``(N, K)``, float32, on the CPU; each row sums to 1.
+            Shape ``(N, K)``, float32, on the CPU. Each row sums to 1, but with several classes an
+            image (``is_multi_label``) each probability is of that class by itself, and above one
+            half if the class is likelier there than not.
 
         Raises:
             ValueError: If the images have another type or shape.
@@ -120,7 +124,7 @@ class TrainedModel:
             )
         with torch.inference_mode():
             chunks_NK = [
-                self._network(to_input(chunk_NCHW.cpu())).softmax(dim=1)
+                self._objective.probabilities(self._network(to_input(chunk_NCHW.cpu())))
                 for chunk_NCHW in torch.split(images, _CHUNK)
             ]
         return torch.cat(chunks_NK).clone()
@@ -139,66 +143,23 @@ def _fit_image(
     return crop_center(image_HWC, shape.height, shape.width)
 
 
-def load_model(path: str | os.PathLike[str]) -> TrainedModel:
-    """Return the model that a training job left.
+def load_model(path: str | os.PathLike[str], *, epoch: int | None = None) -> TrainedModel:
+    """Return the model that a training job left: of this algorithm, or of the built-in one.
+
+    The built-in algorithm's folder holds ``image-classification-NNNN.params``,
+    ``model-shapes.json`` and ``image-classification-symbol.json``. Without that last file the
+    classes are taken to exclude each other.
 
     Args:
         path: A model folder, a ``model.tar.gz``, or a ``file://`` URI of either. An archive is
             read in memory; nothing is unpacked, and links and paths that lead out of it are
             refused.
+        epoch: Whose weights, counted from 1, if the job kept several (``checkpoint_frequency``).
+            ``None`` for the best, which is the newest if the model does not say.
 
     Raises:
         FileNotFoundError: If there is nothing at ``path``.
-        ValueError: If it is no model of this algorithm, is damaged, or is unsafe to read.
+        ValueError: If it is no model of either algorithm, is damaged or unsafe to read, or has no
+            such epoch.
     """
-    location = resolve_model_path(path)
-    description = _read_description(location)
-    hyperparameters, classes = description["hyperparameters"], description["classes"]
-    network = build_model(hyperparameters.num_layers, hyperparameters.image_shape, len(classes))
-    num_bytes = sum(tensor.nbytes for tensor in network.state_dict().values())
-    content = read_model_file(
-        location, description["weights"], max_bytes=num_bytes + _MAX_HEADER_BYTES
-    )
-    try:
-        network.load_state_dict(safetensors.torch.load(content))
-    except (SafetensorError, RuntimeError) as error:
-        raise ValueError(
-            f"{description['weights']} in {location} does not hold the weights that "
-            f"{DESCRIPTION_FILE} describes. The model is damaged; fetch it again."
-        ) from error
-    return TrainedModel(
-        network,
-        classes=classes,
-        hyperparameters=hyperparameters,
-        metrics=description["metrics"],
-    )
-
-
-def _read_description(location: Path) -> dict[str, Any]:
-    """Return ``model.json``, checked, in Python types."""
-    text = read_model_file(location, DESCRIPTION_FILE, max_bytes=_MAX_DESCRIPTION_BYTES)
-    try:
-        raw = json.loads(text)
-        if raw["format_version"] != FORMAT_VERSION:
-            raise ValueError(
-                f"format_version is {raw['format_version']!r}, but this version of "
-                f"sagemaker-sift reads {FORMAT_VERSION}"
-            )
-        if not re.fullmatch(WEIGHTS_PATTERN, raw["weights"]):
-            raise ValueError(f"weights is {raw['weights']!r}")
-        hyperparameters = Hyperparameters.from_strings(raw["hyperparameters"])
-        classes = tuple(str(name) for name in raw["classes"])
-        if len(classes) != hyperparameters.num_classes:
-            raise ValueError("num_classes and classes differ")
-        metrics = {str(name): float(value) for name, value in raw["metrics"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, ContractError) as error:
-        raise ValueError(
-            f"{DESCRIPTION_FILE} in {location} is not one of this algorithm ({error}). "
-            "Give the model.tar.gz of a training job of this version."
-        ) from error
-    return {
-        "hyperparameters": hyperparameters,
-        "classes": classes,
-        "weights": raw["weights"],
-        "metrics": metrics,
-    }
+    return TrainedModel(read_stored_model(resolve_model_path(path), epoch=epoch))

@@ -90,18 +90,27 @@ def test_a_stopped_program_saves_its_model_and_ends_well(
     assert not (root / "output/failure").exists()
 
 
-def test_a_killed_program_goes_on_to_the_result_of_an_uninterrupted_one(tmp_path: Path) -> None:
+def test_a_program_killed_at_many_moments_goes_on_to_the_result_of_an_uninterrupted_one(
+    tmp_path: Path,
+) -> None:
     hyperparameters = {"epochs": "30", "beta_value": "1", "augmentation_type": "crop"}
     killed, whole = (
         make_root(tmp_path / name, hyperparameters=hyperparameters) for name in ("killed", "whole")
     )
     for root in (killed, whole):
         (root / "checkpoints").mkdir()
-    process = start_train(killed)
-    read_until(process, "Epoch[2] Train-accuracy")
-    process.kill()
-    finish(process, expected=-signal.SIGKILL)
-    shutil.rmtree(killed / "model")
+    for moment in (
+        "Epoch[0] Train-accuracy",
+        "Epoch[2] Validation-accuracy",
+        "Epoch[5] Train-loss",
+        "Saved checkpoint to",
+        "Epoch[9] Time cost",
+    ):
+        process = start_train(killed)
+        read_until(process, moment)
+        process.kill()
+        finish(process, expected=-signal.SIGKILL)
+        shutil.rmtree(killed / "model")
     assert "Resuming from a checkpoint after" in finish(start_train(killed))
     finish(start_train(whole))
     model, expected = (snapshot(root / "model") for root in (killed, whole))

@@ -58,6 +58,13 @@ class UnreadableLedger:
                 "max_corrupt_fraction."
             )
 
+    def report(self) -> None:
+        """Log how many images were skipped, if any were."""
+        if self._names:
+            _LOG.warning(
+                "Skipped %d unreadable images of channel %r.", self.num_unreadable, self._channel
+            )
+
     def settle(self, ranks: Ranks) -> None:
         """Count together what each rank has met; all ranks call it together.
 

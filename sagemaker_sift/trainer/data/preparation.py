@@ -29,6 +29,7 @@ from sagemaker_sift.trainer.data.order import (
     SequentialBatches,
     ShuffledBatches,
 )
+from sagemaker_sift.trainer.data.stream_loader import StreamLoader, build_stream_loader
 from sagemaker_sift.trainer.errors import TrainingError
 from sagemaker_sift.trainer.inputs import InputForm, open_image_set
 from sagemaker_sift.trainer.model import final_map_size
@@ -82,20 +83,18 @@ def prepare_data(
             "`early_stopping` is True, but the job has no channel 'validation' to measure "
             "improvement with. Add one, or set early_stopping to False."
         )
-    train = _open_set("train", config)
-    _LOG.info("Channel 'train': %d images, %d classes", len(train), len(train.classes))
-    validation = None
-    if job_input.validation is not None:
-        validation = _open_set("validation", config, classes=train.classes)
-        _LOG.info("Channel 'validation': %d images", len(validation))
-    else:
-        _LOG.warning("There is no channel 'validation': the model of the last epoch is kept.")
     builder = _LoaderBuilder(config, device, is_stopping)
+    train = builder.open("train")
+    validation = None
+    if job_input.validation is None:
+        _LOG.warning("There is no channel 'validation': the model of the last epoch is kept.")
+    else:
+        validation = builder.open("validation", classes=train.classes)
     return TrainingData(
         classes=train.classes,
         train=builder.build(train, is_training=True),
-        validation=builder.build(validation, is_training=False) if validation else None,
-        label_counts=count_labels(train),
+        validation=None if validation is None else builder.build(validation, is_training=False),
+        label_counts=count_labels(train) if isinstance(train, ImageSet) else None,
     )
 
 
@@ -140,8 +139,40 @@ class _LoaderBuilder:
         self._budget_bytes = config.decoded_budget_bytes
         self._share = share_of(config)
 
-    def build(self, source: ImageSet, *, is_training: bool) -> ImageLoader:
+    def open(
+        self, name: str, *, classes: tuple[str, ...] | None = None
+    ) -> ImageSet | StreamLoader:
+        """Return the images of a channel, or if they pass by, their loader.
+
+        Args:
+            name: ``train`` or ``validation``.
+            classes: Those of train, for validation.
+        """
+        job_input = self._config.job_input
+        form = job_input.train if name == "train" else job_input.validation
+        if form is None or not form.is_stream:
+            source = _open_set(name, self._config, classes=classes)
+            of_classes = f", {len(source.classes)} classes" if classes is None else ""
+            _LOG.info("Channel %r: %d images%s", name, len(source), of_classes)
+            return source
+        loader = build_stream_loader(
+            name,
+            self._config,
+            share=self._share,
+            device=self._device,
+            is_stopping=self._is_stopping,
+        )
+        _LOG.info("Channel %r: %s", name, form.value)
+        return loader
+
+    def build(self, source: ImageSet | StreamLoader, *, is_training: bool) -> BatchLoader:
         """Return the loader of one channel."""
+        if isinstance(source, StreamLoader):
+            return source
+        return self._build(source, is_training=is_training)
+
+    def _build(self, source: ImageSet, *, is_training: bool) -> ImageLoader:
+        """Return the loader of one channel whose images are read by index."""
         hp = self._hp
         ledger = UnreadableLedger(
             source.channel, num_images=len(source), max_fraction=hp.max_corrupt_fraction

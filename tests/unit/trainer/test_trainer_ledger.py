@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from sagemaker_sift.trainer.data.folder import list_train_images
 from sagemaker_sift.trainer.data.image import Unreadable
 from sagemaker_sift.trainer.data.ledger import NUM_NAMED, UnreadableLedger
 from sagemaker_sift.trainer.errors import TrainingError
+from sagemaker_sift.trainer.ranks import Ranks
 from tests.supports.trainer_data import fill_channel, make_image, write_image
 
 
@@ -48,6 +50,38 @@ def test_only_the_first_few_are_named(caplog: pytest.LogCaptureFixture) -> None:
     assert len(caplog.records) == NUM_NAMED
     assert "train/a/4.jpg" in caplog.text
     assert "train/a/5.jpg" not in caplog.text
+
+
+def test_the_number_of_skipped_images_is_told_if_there_are_any(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ledger = UnreadableLedger("train", num_images=10, max_fraction=1.0)
+    ledger.report()
+    assert caplog.text == ""
+    ledger.record(unreadable(number) for number in range(7))
+    caplog.clear()
+    ledger.report()
+    assert "Skipped 7 unreadable images of channel 'train'." in caplog.text
+
+
+def test_what_ranks_met_counts_together() -> None:
+    class Two(Ranks):
+        """The first of two ranks, of which the other one met images 1 and 2."""
+
+        def gather(self, value: Any) -> list[Any]:
+            return [value, [unreadable(1), unreadable(2)]]
+
+        def share(self, value: Any) -> Any:
+            return value
+
+    ledger = UnreadableLedger("train", num_images=10, max_fraction=0.3)
+    ledger.record([unreadable(0), unreadable(1)])
+    ledger.settle(Two(0, 2))
+    assert ledger.num_unreadable == 3
+    strict = UnreadableLedger("train", num_images=10, max_fraction=0.2)
+    strict.record([unreadable(0)])
+    with pytest.raises(TrainingError, match="3 of 10 images"):
+        strict.settle(Two(0, 2))
 
 
 @pytest.mark.parametrize(("budget_bytes", "fits"), [(8 * 300, True), (8 * 300 - 1, False)])

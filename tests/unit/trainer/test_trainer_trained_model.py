@@ -7,21 +7,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from sagemaker_sift.contract.hyperparameters import Hyperparameters
 from sagemaker_sift.trainer import load_model
 from sagemaker_sift.trainer.artifacts import ModelFolder
 from sagemaker_sift.trainer.loop import to_input
-from sagemaker_sift.trainer.model import ResNet, build_model
+from sagemaker_sift.trainer.model import ResNet
+from tests.supports.mxnet_writer import make_network
 from tests.supports.trainer_data import TINY
 
 
 @pytest.fixture
 def network() -> ResNet:
-    network = build_model(20, (3, 8, 8), 2, generator=torch.Generator().manual_seed(5))
-    network.bn1.running_mean.fill_(0.3)  # type: ignore[union-attr]
-    return network.eval()
+    return make_network(20, (3, 8, 8), 2)
 
 
 @pytest.fixture
@@ -72,7 +72,8 @@ def test_a_folder_an_archive_and_a_uri_give_the_same_model(
     assert (probabilities.dtype, probabilities.shape) == (torch.float32, (5, 2))
     assert model.classes == ("cat", "dog")
     assert tuple(model.image_shape) == (3, 8, 8)
-    assert model.hyperparameters.num_layers == 20
+    assert (model.num_layers, model.epoch, model.is_multi_label) == (20, 1, False)
+    assert model.hyperparameters == Hyperparameters.from_strings(TINY)
     assert model.metrics == {"validation:accuracy": 0.75}
 
 
@@ -193,7 +194,11 @@ def test_reading_an_archive_writes_nothing(folder: Path) -> None:
         ({"weights": "../secret.safetensors"}, "weights is"),
         ({"classes": ["cat"]}, "num_classes and classes differ"),
         ({"hyperparameters": {"num_layers": "19"}}, "num_layers"),
+        ({"classes": ["cat", 3]}, "classes are not all strings"),
         ({"metrics": 3}, "is not one of this algorithm"),
+        ({"metrics": {"a": 10**400}}, "is not one of this algorithm"),
+        ({"saved": []}, "weights is 'image-classification-0001.safetensors', which is not in"),
+        ({"epoch": 0}, "epoch is 0"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(
@@ -203,6 +208,13 @@ def test_a_description_that_does_not_fit_is_refused(
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ValueError, match=message):
         load_model(folder)
+
+
+def test_a_description_that_is_no_object_is_refused(folder: Path) -> None:
+    for text in ("[" * 99_999, "3", "{}", "", '{"format_version": 1, "hyperparameters": {}}'):
+        (folder / "model.json").write_text(text)
+        with pytest.raises(ValueError, match=r"model\.json in .* is not one of this algorithm \("):
+            load_model(folder)
 
 
 def test_weights_of_another_network_or_damaged_ones_are_refused(folder: Path) -> None:
@@ -217,6 +229,63 @@ def test_weights_of_another_network_or_damaged_ones_are_refused(folder: Path) ->
     path.write_text(text)
     with pytest.raises(ValueError, match="does not hold the weights"):
         load_model(folder)
+
+
+def test_weights_that_are_no_finite_numbers_are_refused(folder: Path, network: ResNet) -> None:
+    with torch.no_grad():
+        network.fc1.bias[1] = torch.inf
+    path = folder / "image-classification-0001.safetensors"
+    safetensors.torch.save_file(network.state_dict(), path)
+    with pytest.raises(ValueError, match=r"'fc1\.bias' holds values that are no finite numbers"):
+        load_model(folder)
+
+
+def test_a_description_of_a_huge_network_takes_no_memory(folder: Path) -> None:
+    path = folder / "model.json"
+    description = json.loads(path.read_text())
+    description["hyperparameters"] |= {"num_classes": "900000", "num_layers": "200"}
+    description["classes"] = ["c"] * 900_000
+    path.write_text(json.dumps(description))
+    with pytest.raises(ValueError, match="does not hold the weights"):
+        load_model(folder)
+
+
+def test_weights_of_each_kept_epoch_can_be_loaded(tmp_path: Path, network: ResNet) -> None:
+    given = TINY | {"checkpoint_frequency": "2", "epochs": "6"}
+    model_folder = ModelFolder(
+        tmp_path, classes=("a", "b"), hyperparameters=Hyperparameters.from_strings(given)
+    )
+    for epoch, accuracy in enumerate([0.1, 0.9, 0.2, 0.3]):
+        with torch.no_grad():
+            network.fc1.bias.copy_(torch.tensor([float(epoch), 0.0]))
+        model_folder.keep(network, epoch=epoch, metrics={"validation:accuracy": accuracy})
+    images = make_images(1)
+    assert load_model(tmp_path).epoch == 2
+    assert load_model(tmp_path, epoch=4).metrics == {"validation:accuracy": 0.3}
+    expected = load_model(tmp_path).probabilities(images)
+    assert load_model(tmp_path, epoch=2).probabilities(images).equal(expected)
+    assert not load_model(tmp_path, epoch=4).probabilities(images).equal(expected)
+    with pytest.raises(ValueError, match=r"`epoch` is 3, but .* has weights of 2, 4 only"):
+        load_model(tmp_path, epoch=3)
+
+
+@pytest.mark.parametrize("num_classes", [1, 2])
+def test_several_classes_an_image_have_probabilities_of_their_own(
+    tmp_path: Path, num_classes: int
+) -> None:
+    network = make_network(20, (3, 8, 8), num_classes)
+    given = TINY | {"multi_label": "1", "num_classes": str(num_classes), "use_weighted_loss": "1"}
+    hyperparameters = Hyperparameters.from_strings(given)
+    classes = ("red", "blue")[:num_classes]
+    model_folder = ModelFolder(tmp_path, classes=classes, hyperparameters=hyperparameters)
+    model_folder.keep(network, epoch=0, metrics={})
+    model = load_model(tmp_path)
+    assert model.is_multi_label
+    assert (model.classes, model.hyperparameters) == (classes, hyperparameters)
+    images = make_images(3)
+    with torch.inference_mode():
+        expected = network(to_input(images)).sigmoid()
+    torch.testing.assert_close(model.probabilities(images), expected)
 
 
 def test_image_files_are_stretched_to_the_input_or_cropped_as_in_validation(
