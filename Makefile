@@ -65,6 +65,7 @@ notebooks: $(VENV)/dev.done  ## execute the notebooks against the local backend
 bench: $(VENV)/dev.done  ## run the benchmarks on this machine
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/rank_agreement.py
+	$(BIN)/python benchmarks/data_path.py --quick
 	$(BIN)/python benchmarks/shared_cpu.py $(BENCH_OPTIONS)
 
 image:  ## build the container image

@@ -1,8 +1,9 @@
 """From encoded images to batches: decoding against Pillow, the loader's share of a step, RecordIO.
 
 All variants of a table take turns in one run on one thread; what is compared are ratios within a
-round. Seconds are of processor time, so that other work of the machine matters less. ``--rounds`` is how often they take turns, ``--quick`` makes everything small, ``--json``
-names a file for all numbers. Pillow is no dependency: its rows are there if it is installed.
+round. Seconds are of processor time, so that other work of the machine matters less. ``--rounds``
+is how often they take turns, ``--quick`` makes everything small, ``--json`` names a file for all
+numbers. Pillow is no dependency: its rows are there if it is installed.
 Photographs are read from ``bccd-cells.tar.gz`` in ``$SIFT_DATA`` or ``../shared/data`` if it is
 there.
 """

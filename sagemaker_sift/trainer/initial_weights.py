@@ -73,18 +73,28 @@ def read_initial_weights(
         if uses_pretrained:
             _LOG.info("No effect: use_pretrained_model is 1, but the job has a channel 'model'.")
         return _read_model(model_root, config.hyperparameters, classes)
-    if uses_pretrained and pretrained_root is None:
+    check_channels(config)
+    if uses_pretrained and pretrained_root is not None:
+        return _read_pretrained(pretrained_root, config.hyperparameters)
+    if pretrained_root is not None:
+        _LOG.info("No effect: the job has a channel 'pretrained', but use_pretrained_model is 0.")
+    return None
+
+
+def check_channels(config: TrainingConfig) -> None:
+    """Refuse a job that wants pretrained weights and has no channel for them.
+
+    Raises:
+        TrainingError: If so.
+    """
+    folders = (config.job_input.folder(channel.name) for channel in (MODEL, PRETRAINED))
+    if config.hyperparameters.use_pretrained_model and not any(folders):
         raise TrainingError(
             "`use_pretrained_model` is 1, but the job has no channel 'pretrained', and a training "
             "container cannot fetch weights from the internet. Add a channel of that name with "
             "the model.tar.gz of a job of this or of the built-in algorithm, unpacked or not, or "
             "with one .params or .safetensors file, such as MXNet's resnet-50-0000.params."
         )
-    if uses_pretrained and pretrained_root is not None:
-        return _read_pretrained(pretrained_root, config.hyperparameters)
-    if pretrained_root is not None:
-        _LOG.info("No effect: the job has a channel 'pretrained', but use_pretrained_model is 0.")
-    return None
 
 
 def _read_model(

@@ -23,7 +23,7 @@ from sagemaker_sift.trainer.checkpoint import Checkpoint, CheckpointFolder
 from sagemaker_sift.trainer.config import TrainingConfig
 from sagemaker_sift.trainer.data.preparation import TrainingData, prepare_data
 from sagemaker_sift.trainer.device import choose_device
-from sagemaker_sift.trainer.initial_weights import read_initial_weights
+from sagemaker_sift.trainer.initial_weights import check_channels, read_initial_weights
 from sagemaker_sift.trainer.loop import evaluate, train_epoch
 from sagemaker_sift.trainer.memory import memory_explained
 from sagemaker_sift.trainer.optimizer import set_learning_rate
@@ -64,6 +64,7 @@ def run_job(
         check_writable(config.paths.model)
         check_writable(config.paths.output_data)
     _log_start(config)
+    check_channels(config)
     device = choose_device(config.num_threads, local_rank=config.placement.local_rank)
     backend = "nccl" if device.type == "cuda" else "gloo"
     with memory_explained(hp, device):

@@ -185,8 +185,8 @@ class LocalSageMaker:
             except ValueError as error:
                 problems.append(Problem(argument, f"is wrong: {error}"))
                 continue
-            if not folder.is_dir():
-                message = f"is {str(folder)!r}, but there is no such folder."
+            if not folder.exists():
+                message = f"is {str(folder)!r}, but there is no such folder or file."
                 problems.append(Problem(argument, message))
         return problems
 

@@ -92,7 +92,8 @@ def build_environment(
 def lay_out(record: Mapping[str, Any], paths: ContainerPaths, storage: LocalStorage) -> None:
     """Make the ``/opt/ml`` of a job: configuration, channels, empty output folders.
 
-    A channel is a link to the folder that its URI names; nothing is copied.
+    A channel is a link to the folder that its URI names, or a folder with a link to the one file
+    that it names; nothing is copied.
 
     Args:
         record: The job's record, in the form of its request.
@@ -129,7 +130,11 @@ def lay_out(record: Mapping[str, Any], paths: ContainerPaths, storage: LocalStor
             raise FileNotFoundError(
                 f"Channel {channel['ChannelName']!r}: {str(source)!r} does not exist."
             )
-        paths.channel(channel["ChannelName"]).symlink_to(source.resolve())
+        link = paths.channel(channel["ChannelName"])
+        if source.is_file():  # as S3 does with a URI that is one object
+            link.mkdir()
+            link /= source.name
+        link.symlink_to(source.resolve())
     checkpoints = record.get("CheckpointConfig")
     if checkpoints:
         target = storage.to_path(checkpoints["S3Uri"])
