@@ -199,6 +199,7 @@ class TrainingJob:
                     self._trainee, self._data.validation, is_stopping=self._agree_to_stop
                 )
                 if accuracy is None:
+                    self._is_stopped = True
                     self._save_checkpoint()
                     return
                 self._data.validation.ledger.settle(self._ranks)
@@ -270,6 +271,8 @@ class TrainingJob:
             )
         except EpochInterrupted:
             self._is_stopped = True
+            if not self._ranks.are_many:
+                self._save_checkpoint()
             return False
         if is_complete:
             self._trainee.ranks.average_(self._trainee.statistics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,13 @@ from sagemaker_sift.trainer.objective import LabelCounts, Objective, build_objec
 from sagemaker_sift.trainer.optimizer import build_optimizer
 from sagemaker_sift.trainer.precision import Precision
 from sagemaker_sift.trainer.ranks import Ranks
+
+_SYNC_BUFFERS = (
+    "forward_sync_buffers"
+    if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    else "broadcast_buffers"
+)
+"""What this version of torch calls sending the first rank's statistics to the others each step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +88,7 @@ def build_trainee(
         model = DistributedDataParallel(
             network,
             device_ids=[device] if device.type == "cuda" else None,
-            broadcast_buffers=False,
+            **{_SYNC_BUFFERS: False},  # type: ignore[arg-type]
         )
     return Trainee(
         network=network,

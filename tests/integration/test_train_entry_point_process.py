@@ -103,7 +103,7 @@ def test_a_program_killed_at_many_moments_goes_on_to_the_result_of_an_uninterrup
         "Epoch[0] Train-accuracy",
         "Epoch[2] Validation-accuracy",
         "Epoch[5] Train-loss",
-        "Saved checkpoint to",
+        "Epoch[7] Validation-accuracy",
         "Epoch[9] Time cost",
     ):
         process = start_train(killed)

@@ -120,11 +120,11 @@ class ImageStream(Protocol):
     channel: str
     classes: tuple[str, ...]
 
-    def records(self, epoch: int) -> Iterator[Record]:
-        """Yield the records of an epoch as they arrive; closing the iterator closes the pipe.
+    def records(self, number: int) -> Iterator[Record]:
+        """Yield the records of a pipe as they arrive; closing the iterator closes the pipe.
 
         Args:
-            epoch: Counted from 0.
+            number: Of the pipe: 0 for the first one that the job opens.
 
         Raises:
             TrainingError: If the pipe never appears, or holds something else.

@@ -57,17 +57,17 @@ class RecordIOStream:
         self._is_stopping = is_stopping
         self._patience = patience
 
-    def records(self, epoch: int) -> Iterator[Record]:
-        """Yield the records of an epoch as they arrive; closing the iterator closes the pipe.
+    def records(self, number: int) -> Iterator[Record]:
+        """Yield the records of a pipe as they arrive; closing the iterator closes the pipe.
 
         Args:
-            epoch: Counted from 0.
+            number: Of the pipe: 0 for the first one that the job opens.
 
         Raises:
             TrainingError: If the pipe never appears, gives nothing for too long, has no records,
                 or holds something else than image records with allowed labels.
         """
-        path = self._data / f"{self.channel}_{epoch}"
+        path = self._data / f"{self.channel}_{number}"
         source = f"Channel {self.channel!r}: {path}"
         try:
             with open_pipe(

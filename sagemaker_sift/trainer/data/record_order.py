@@ -1,8 +1,7 @@
-"""Which records of a stream a process takes, and in which order."""
+"""In which order the records of a stream are taken."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Generator, Iterator
 
 import torch
@@ -11,24 +10,6 @@ from sagemaker_sift.trainer.data.image_set import Record
 
 SHUFFLE_BYTES = 1 << 28
 """Encoded images that wait in a shuffle's buffer: 256 MiB."""
-
-
-def take_share(records: Iterator[Record], rank: int, world_size: int) -> Iterator[Record]:
-    """Yield every ``world_size``-th record, from number ``rank`` on.
-
-    Args:
-        records: All records; closed with this iterator.
-        rank: ``0 <= rank < world_size``.
-        world_size: ``>= 1``.
-
-    Example:
-        >>> list(take_share(iter("abcdefg"), 1, 3))
-        ['b', 'e']
-    """
-    try:
-        yield from itertools.islice(records, rank, None, world_size)
-    finally:
-        _close(records)
 
 
 def shuffle_records(

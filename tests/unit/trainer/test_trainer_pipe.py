@@ -16,7 +16,7 @@ from sagemaker_sift.trainer.data.image_stream import (
 )
 from sagemaker_sift.trainer.data.label import LabelRule
 from sagemaker_sift.trainer.data.pipe import Patience, PipeStopped, open_pipe
-from sagemaker_sift.trainer.data.record_order import shuffle_records, take_share
+from sagemaker_sift.trainer.data.record_order import shuffle_records
 from sagemaker_sift.trainer.errors import TrainingError
 from tests.supports.recordio import MAGIC_BYTES, image_payload, write_part, write_record
 
@@ -369,17 +369,7 @@ def test_a_shuffle_holds_no_more_bytes_than_allowed() -> None:
     assert [record.name for record in order] == list("01234")
 
 
-@pytest.mark.parametrize(
-    "wrap_records",
-    [
-        lambda records: shuffle_records(records, 2, torch.Generator()),
-        lambda records: take_share(records, 0, 2),
-    ],
-    ids=["shuffle", "share"],
-)
-def test_closing_closes_what_is_below(
-    wrap_records: Callable[[Iterator[Record]], Iterator[Record]],
-) -> None:
+def test_closing_closes_what_is_below() -> None:
     closed = []
 
     def source() -> Iterator[Record]:
@@ -388,15 +378,7 @@ def test_closing_closes_what_is_below(
         finally:
             closed.append(True)
 
-    below = source()
-    records = wrap_records(below)
+    records = shuffle_records(source(), 2, torch.Generator())
     next(records)
     records.close()  # type: ignore[attr-defined]  # it is a generator
     assert closed == [True]
-
-
-def test_the_shares_of_all_ranks_are_the_whole() -> None:
-    shares = [
-        [int(record.name) for record in take_share(make_records(11), rank, 3)] for rank in range(3)
-    ]
-    assert shares == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8]]
