@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,48 +18,21 @@ import torch
 
 from sagemaker_sift.trainer import load_model
 from tests.supports.trainer_data import (
-    REPOSITORY,
     configure,
     fill_channel,
+    finish,
     make_root,
     read_failure,
+    read_until,
+    read_weights,
+    start_train,
 )
 
 HOSTS = ["127.0.0.1", "127.0.0.2"]
 
 
-def start(root: Path, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(REPOSITORY / "entry_points/train"), "train"],
-        env=os.environ | {"SAGEMAKER_BASE_DIR": str(root), "OMP_NUM_THREADS": "1"} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 def start_two(root: Path) -> subprocess.Popen[str]:
-    return start(root, SIFT_PROCESSES_PER_HOST="2")
-
-
-def finish(process: subprocess.Popen[str], *, expected: int = 0) -> str:
-    log, _ = process.communicate(timeout=240)
-    assert process.returncode == expected, log
-    return log
-
-
-def read_until(process: subprocess.Popen[str], text: str) -> str:
-    assert process.stdout is not None
-    lines = ""
-    for line in process.stdout:
-        lines += line
-        if text in line:
-            return lines
-    raise AssertionError(lines)
-
-
-def weights(root: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (root / "model").glob("*.safetensors")}
+    return start_train(root, environment={"SIFT_PROCESSES_PER_HOST": "2"})
 
 
 def describe_hosts(root: Path, current_host: str) -> None:
@@ -91,7 +63,7 @@ def test_two_processes_of_a_machine_train_one_model(
             assert log.count(f"Epoch[{epoch}] {name}=") == 1, log
     best = max(map(float, re.findall(r"Validation-accuracy=([\d.]+)", log)))
     assert best == pytest.approx(measure_accuracy(root), abs=1e-6)
-    assert len(weights(root)) == 1
+    assert len(read_weights(root)) == 1
     if sifting:
         assert re.findall(r"Sifting-samples_seen=(\d+)", log)[0] == "35"
         totals = json.loads((root / "output/data/sifting.json").read_text())
@@ -115,14 +87,14 @@ def test_two_machines_train_one_model_which_the_first_one_keeps(tmp_path: Path) 
     for root, host in zip(roots, HOSTS, strict=True):
         describe_hosts(root, host)
     environment = {"MASTER_PORT": str(port), "SIFT_PROCESSES_PER_HOST": "2"}
-    processes = [start(root, **environment) for root in roots]
+    processes = [start_train(root, environment=environment) for root in roots]
     first, second = (finish(process) for process in processes)
     assert "4 processes on 2 machines, batches of 16 images in all" in first
     assert "kv_store is dist_async, but" in first
     assert first.count("Sifting-samples_seen=32") == 2
     assert "Epoch[" not in second
-    assert len(weights(roots[0])) == 1
-    assert weights(roots[1]) == {}
+    assert len(read_weights(roots[0])) == 1
+    assert read_weights(roots[1]) == {}
     assert json.loads((roots[0] / "output/data/sifting.json").read_text())["samples_seen"] == 64
 
 
@@ -130,7 +102,7 @@ def test_two_machines_train_one_model_which_the_first_one_keeps(tmp_path: Path) 
 def test_processes_that_are_stopped_go_on_to_the_result_of_uninterrupted_ones(
     tmp_path: Path, sifting: dict[str, str]
 ) -> None:
-    given = {"epochs": "40", "augmentation_type": "crop"} | sifting
+    given = {"epochs": "16", "augmentation_type": "crop"} | sifting
     parts, whole = (make_root(tmp_path / name, hyperparameters=given) for name in "pw")
     for root in (parts, whole):
         (root / "checkpoints").mkdir()
@@ -141,8 +113,8 @@ def test_processes_that_are_stopped_go_on_to_the_result_of_uninterrupted_ones(
     shutil.rmtree(parts / "model")
     assert "Resuming from a checkpoint after" in finish(start_two(parts))
     finish(start_two(whole))
-    assert weights(parts) == weights(whole)
-    name = "checkpoints/checkpoint-0040.safetensors"
+    assert read_weights(parts) == read_weights(whole)
+    name = "checkpoints/checkpoint-0016.safetensors"
     assert (parts / name).read_bytes() == (whole / name).read_bytes()
 
 
@@ -191,7 +163,7 @@ def test_another_number_of_processes_does_not_go_on_within_an_epoch(tmp_path: Pa
     read_until(process, "Epoch[0] Train-accuracy")
     process.send_signal(signal.SIGTERM)
     finish(process)
-    finish(start(root), expected=1)
+    finish(start_train(root), expected=1)
     assert "was made by 2 training processes, but this job has 1" in read_failure(root)
 
 
@@ -202,7 +174,7 @@ def test_between_epochs_an_unsifted_job_may_change_its_number_of_processes(
     (root / "checkpoints").mkdir()
     finish(start_two(root))
     configure(root, epochs="2")
-    assert "Resuming from a checkpoint after 1 epochs" in finish(start(root))
+    assert "Resuming from a checkpoint after 1 epochs" in finish(start_train(root))
     state = safetensors.torch.load_file(root / "checkpoints/checkpoint-0002.safetensors")
     assert all(torch.isfinite(value.float()).all() for value in state.values())
 

@@ -19,7 +19,13 @@ from sagemaker_sift.trainer.job import run_job
 from sagemaker_sift.trainer.main import main
 from sagemaker_sift.trainer.schedule import EarlyStopping
 from sagemaker_sift.trainer.stop import StopRequest
-from tests.supports.trainer_data import configure, make_image, make_root, read_failure
+from tests.supports.trainer_data import (
+    configure,
+    make_image,
+    make_root,
+    read_failure,
+    read_weights,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -37,10 +43,6 @@ def run(root: Path, stop: StopRequest, clock: Callable[[], float]) -> None:
         read_config(ContainerPaths(root), {"OMP_NUM_THREADS": "1"}), num_cpus=1
     )
     run_job(config, stop=stop, clock=clock)
-
-
-def weights(root: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (root / "model").glob("*.safetensors")}
 
 
 def test_the_log_has_the_built_in_form_and_order(
@@ -75,7 +77,7 @@ def test_a_completed_job_leaves_its_best_model_and_the_totals_of_sifting(root: P
     configure(root, beta_value="3", epochs="3", sift_delay="2")
     assert main([]) == 0
     totals = json.loads((root / "output/data/sifting.json").read_text())
-    assert len(weights(root)) == 1
+    assert len(read_weights(root)) == 1
     assert (root / "model/model-shapes.json").exists()
     assert (totals["beta_value"], totals["expected_fraction"]) == (3.0, 0.25)
     assert totals["samples_seen"] == 96
@@ -101,13 +103,13 @@ def test_without_validation_the_last_epoch_is_kept_and_the_log_says_so(
     log = capsys.readouterr().out
     assert "the model of the last epoch is kept" in log
     assert "Validation-accuracy" not in log
-    assert list(weights(tmp_path)) == ["image-classification-0003.safetensors"]
+    assert list(read_weights(tmp_path)) == ["image-classification-0003.safetensors"]
 
 
 def test_checkpoint_frequency_keeps_those_epochs(root: Path) -> None:
     configure(root, epochs="5", checkpoint_frequency="2")
     assert main([]) == 0
-    assert sorted(weights(root)) == [
+    assert sorted(read_weights(root)) == [
         "image-classification-0002.safetensors",
         "image-classification-0004.safetensors",
     ]
@@ -165,7 +167,7 @@ def test_a_stopped_job_saves_the_best_model_so_far_or_the_current_one(
         return 0.0
 
     run(root, stop, clock)
-    assert list(weights(root)) == ["image-classification-0001.safetensors"]
+    assert list(read_weights(root)) == ["image-classification-0001.safetensors"]
     has_accuracy = "validation:accuracy" in load_model(root / "model").metrics
     assert has_accuracy == (epochs_before > 0)
     totals = json.loads((root / "output/data/sifting.json").read_text())
@@ -232,7 +234,7 @@ def test_a_job_stopped_at_any_moment_goes_on_to_the_result_of_an_uninterrupted_o
         run(parts, StopAfter(moment), lambda: 0.0)
         assert list((parts / "model").glob("*.safetensors"))
         run(parts, StopRequest(), lambda: 0.0)
-        assert weights(parts) == weights(whole), moment
+        assert read_weights(parts) == read_weights(whole), moment
         name = "checkpoints/checkpoint-0002.safetensors"
         assert (parts / name).read_bytes() == (whole / name).read_bytes(), moment
 
@@ -278,7 +280,7 @@ def resume_equals_uninterrupted(root: Path, other: Path, **hyperparameters: str)
     configure(root, **(hyperparameters | {"epochs": "5"}))
     run(root, StopRequest(), lambda: 0.0)
     run(other, StopRequest(), lambda: 0.0)
-    assert weights(root) == weights(other)
+    assert read_weights(root) == read_weights(other)
     name = "checkpoints/checkpoint-0005.safetensors"
     assert (root / name).read_bytes() == (other / name).read_bytes()
 
@@ -312,7 +314,7 @@ def test_a_damaged_checkpoint_costs_one_epoch_and_nothing_else(tmp_path: Path) -
     path.write_bytes(path.read_bytes()[:-1])
     configure(first, epochs="4", beta_value="1")
     run(first, StopRequest(), lambda: 0.0)
-    assert weights(first) == weights(second)
+    assert read_weights(first) == read_weights(second)
 
 
 def test_a_job_that_is_done_trains_no_further(
@@ -320,13 +322,13 @@ def test_a_job_that_is_done_trains_no_further(
 ) -> None:
     (root / "checkpoints").mkdir()
     assert main([]) == 0
-    before = weights(root)
+    before = read_weights(root)
     capsys.readouterr()
     assert main([]) == 0
     log = capsys.readouterr().out
     assert "Resuming from a checkpoint after 2 epochs" in log
     assert "Train-accuracy" not in log
-    assert weights(root) == before
+    assert read_weights(root) == before
 
 
 def test_the_checkpoint_of_another_network_is_refused(root: Path) -> None:
@@ -346,7 +348,7 @@ def test_the_same_seed_gives_the_same_model_and_another_one_does_not(tmp_path: P
         )
         torch.manual_seed(len(models))
         run(folder, StopRequest(), lambda: 0.0)
-        models.append(weights(folder))
+        models.append(read_weights(folder))
     assert models[0] == models[1]
     assert list(models[2].values()) != list(models[0].values())
 

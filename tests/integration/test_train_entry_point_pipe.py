@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,14 @@ from tests.supports.pipes import (
     pack_manifest,
     pack_records,
 )
-from tests.supports.trainer_data import configure, read_failure, start_train
+from tests.supports.trainer_data import (
+    configure,
+    finish,
+    read_failure,
+    read_until,
+    read_weights,
+    start_train,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -37,26 +43,6 @@ def make_pipe_root(
     configure(root, **({"num_training_samples": "36"} | hyperparameters))
     describe_channels(root, dict.fromkeys(("train", "validation"), settings or PIPE))
     return root
-
-
-def weights(root: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (root / "model").glob("*.safetensors")}
-
-
-def finish(process: subprocess.Popen[str], expected: int = 0) -> str:
-    log, _ = process.communicate(timeout=240)
-    assert process.returncode == expected, log
-    return log
-
-
-def read_until(process: subprocess.Popen[str], text: str) -> str:
-    assert process.stdout is not None
-    log = ""
-    for line in process.stdout:
-        log += line
-        if text in line:
-            return log
-    raise AssertionError(f"{text!r} is not in the log:\n{log}")
 
 
 def measure_accuracy(root: Path, images: list[Labelled]) -> float:
@@ -126,7 +112,7 @@ def test_a_manifest_of_several_labels_trains_the_same_in_both_formats(
         monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(root))
         with feeding(root, train=data, validation=data):
             assert main([]) == 0
-        models.append(weights(root))
+        models.append(read_weights(root))
     assert models[0] == models[1]
 
 
@@ -151,7 +137,7 @@ def test_a_killed_job_goes_on_to_the_result_of_an_uninterrupted_one(
             log = finish(start_train(root))
             assert ("Resuming from a checkpoint after" in log) == (root is killed)
             assert (len(feeders["validation"].endings) < 12) == (root is killed)
-    assert weights(killed) == weights(whole)
+    assert read_weights(killed) == read_weights(whole)
     name = "checkpoints/checkpoint-0012.safetensors"
     assert (killed / name).read_bytes() == (whole / name).read_bytes()
 
@@ -226,7 +212,7 @@ def test_two_processes_that_are_stopped_go_on_to_the_result_of_uninterrupted_one
     for root in (parts, whole):
         with feeding(root, **data):
             assert "Completed 6 epochs" in finish(start_train(root))
-    assert weights(parts) == weights(whole)
+    assert read_weights(parts) == read_weights(whole)
 
 
 def test_data_of_another_kind_fail_the_job_with_one_sentence(

@@ -15,8 +15,10 @@ from sagemaker_sift.trainer import load_model
 from tests.supports.trainer_data import (
     REPOSITORY,
     configure,
+    finish,
     make_root,
     read_failure,
+    read_until,
     start_train,
 )
 
@@ -25,23 +27,6 @@ import os, resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
 os.execv(sys.argv[1], sys.argv[1:])
 """
-
-
-def read_until(process: subprocess.Popen[str], text: str) -> str:
-    """Return the log up to the line that contains ``text``."""
-    assert process.stdout is not None
-    log = ""
-    for line in process.stdout:
-        log += line
-        if text in line:
-            return log
-    raise AssertionError(f"{text!r} is not in the log:\n{log}")
-
-
-def finish(process: subprocess.Popen[str], expected: int = 0) -> str:
-    log, _ = process.communicate(timeout=100)
-    assert process.returncode == expected, log
-    return log
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -93,7 +78,7 @@ def test_a_stopped_program_saves_its_model_and_ends_well(
 def test_a_program_killed_at_many_moments_goes_on_to_the_result_of_an_uninterrupted_one(
     tmp_path: Path,
 ) -> None:
-    hyperparameters = {"epochs": "30", "beta_value": "1", "augmentation_type": "crop"}
+    hyperparameters = {"epochs": "14", "beta_value": "1", "augmentation_type": "crop"}
     killed, whole = (
         make_root(tmp_path / name, hyperparameters=hyperparameters) for name in ("killed", "whole")
     )
@@ -118,7 +103,7 @@ def test_a_program_killed_at_many_moments_goes_on_to_the_result_of_an_uninterrup
         if name.endswith(".safetensors"):
             assert model[name] == expected[name]
     assert model.keys() == expected.keys()
-    name = "checkpoint-0030.safetensors"
+    name = "checkpoint-0014.safetensors"
     assert (killed / "checkpoints" / name).read_bytes() == (
         whole / "checkpoints" / name
     ).read_bytes()

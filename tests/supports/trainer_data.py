@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -83,13 +83,41 @@ def read_failure(root: Path) -> str:
 
 
 def start_train(
-    root: Path, *, arguments: Sequence[str] = (), prefix: Sequence[str] = ()
+    root: Path,
+    *,
+    arguments: Sequence[str] = (),
+    prefix: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
     """Start ``entry_points/train`` on a root, one thread, its log in a pipe."""
+    own = {"SAGEMAKER_BASE_DIR": str(root), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [*prefix, sys.executable, str(REPOSITORY / "entry_points/train"), *arguments],
-        env=os.environ | {"SAGEMAKER_BASE_DIR": str(root), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **own, **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def finish(process: subprocess.Popen[str], expected: int = 0) -> str:
+    """Wait for the end of a program that :func:`start_train` started and return its log."""
+    log, _ = process.communicate(timeout=240)
+    assert process.returncode == expected, log
+    return log
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """Return the log up to the line that contains ``text``."""
+    assert process.stdout is not None
+    log = ""
+    for line in process.stdout:
+        log += line
+        if text in line:
+            return log
+    raise AssertionError(f"{text!r} is not in the log:\n{log}")
+
+
+def read_weights(root: Path) -> dict[str, bytes]:
+    """Return the files of weights that a job left, by name."""
+    return {path.name: path.read_bytes() for path in (root / "model").glob("*.safetensors")}
