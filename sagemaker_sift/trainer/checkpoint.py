@@ -123,7 +123,7 @@ class CheckpointFolder:
             "state": rest,
         }
         self._write(self.path / f"{_stem(position)}.json", [encode_json(description)])
-        self._remove_old(files)
+        self._remove_old(files, newest=position)
 
     def load(self) -> Checkpoint | None:
         """Return the newest checkpoint that is whole, or ``None`` if there is none.
@@ -178,9 +178,10 @@ class CheckpointFolder:
             model_files=tuple(description["model_sha256"]),
         )
 
-    def _remove_old(self, files: tuple[str, ...]) -> None:
+    def _remove_old(self, files: tuple[str, ...], *, newest: Position) -> None:
+        """Keep the newest checkpoint and the one before; those ahead of it were damaged."""
         needed = set(files)
-        kept = self._positions()[:NUM_KEPT]
+        kept = [position for position in self._positions() if position <= newest][:NUM_KEPT]
         for position in kept:
             try:
                 text = (self.path / f"{_stem(position)}.json").read_text()

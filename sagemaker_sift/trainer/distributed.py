@@ -9,20 +9,25 @@ from __future__ import annotations
 import os
 import socket
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from torch import distributed
+from torch.distributed import FileStore, TCPStore  # type: ignore[attr-defined]
 
 from sagemaker_sift.trainer.errors import TrainingError
+from sagemaker_sift.trainer.stop import JoinInterrupted
 
 PORT = 29511
 """Port on which the first machine waits for the others; only they can reach it."""
 
 JOIN_TIMEOUT_S = 900.0
-"""Seconds that machines wait for each other at the start; they may start minutes apart."""
+"""Seconds that processes wait for each other at the start; machines may start minutes apart, and
+read their images before they meet."""
 
 COLLECTIVE_TIMEOUT_S = 1800.0
 """Seconds after which a process that does not answer counts as lost."""
@@ -32,6 +37,9 @@ LOCAL_RANK_VARIABLE = "SIFT_LOCAL_RANK"
 
 NUM_LOCAL_VARIABLE = "SIFT_PROCESSES_PER_HOST"
 """Processes on each machine; unset: one a GPU, on machines without a GPU one."""
+
+_CONNECT_S = 3.0
+_POLL_S = 0.1
 
 RENDEZVOUS_VARIABLE = "SIFT_RENDEZVOUS"
 """``file://`` URL where the processes of a single machine find each other."""
@@ -90,6 +98,7 @@ class Cluster:
     def wait_for_first_host(
         self,
         *,
+        is_stopping: Callable[[], bool] = lambda: False,
         timeout_s: float = JOIN_TIMEOUT_S,
         resolve: Callable[[str], object] = socket.gethostbyname,
         clock: Callable[[], float] = time.monotonic,
@@ -98,6 +107,7 @@ class Cluster:
         """Return once the name of the first machine resolves.
 
         Args:
+            is_stopping: Asked between two tries.
             timeout_s: Seconds to try.
             resolve: Looks a name up, or raises ``OSError``.
             clock: Seconds.
@@ -105,6 +115,7 @@ class Cluster:
 
         Raises:
             TrainingError: If it never does.
+            JoinInterrupted: If the job is asked to stop meanwhile.
         """
         deadline_s = clock() + timeout_s
         while True:
@@ -118,6 +129,8 @@ class Cluster:
                         f"within {timeout_s:g} seconds ({error}). Check resourceconfig.json, and "
                         "that the machines of the job can reach each other."
                     ) from error
+            if is_stopping():
+                raise JoinInterrupted
             sleep(1.0)
 
 
@@ -168,39 +181,87 @@ class Placement:
         """How many processes the job has."""
         return self.num_hosts * self.num_local
 
-    def join(self, *, backend: str, timeout: timedelta | None = None) -> None:
+    def join(
+        self,
+        *,
+        backend: str,
+        is_stopping: Callable[[], bool] = lambda: False,
+        timeout_s: float = JOIN_TIMEOUT_S,
+    ) -> None:
         """Make this process one of the default process group; returns when all are there.
 
         Args:
             backend: ``gloo`` for the CPU, ``nccl`` for GPUs.
-            timeout: How long the others are waited for, here and in every collective.
+            is_stopping: Asked now and then.
+            timeout_s: Seconds that the others are waited for.
 
         Raises:
             TrainingError: If the others do not come.
+            JoinInterrupted: If the job is asked to stop meanwhile.
         """
+        deadline_s = time.monotonic() + timeout_s
+        if self.num_hosts > 1:
+            self.cluster.wait_for_first_host(is_stopping=is_stopping, timeout_s=timeout_s)
+        self._choose_interface(backend)
+        store = None
+        while True:
+            store = store or self._open_store()
+            if store is not None and self._are_all_there(store):
+                break
+            if is_stopping():
+                raise JoinInterrupted
+            if time.monotonic() >= deadline_s:
+                raise TrainingError(
+                    f"The {self.num_ranks} processes of the job ({self.num_local} on each of "
+                    f"{', '.join(self.cluster.hosts)}) did not find each other within "
+                    f"{timeout_s:g} seconds. Look at the log of the machines that did not start, "
+                    "and check that they can reach each other: security group and subnets."
+                )
+            time.sleep(_POLL_S)
+        distributed.init_process_group(
+            backend,
+            store=store,
+            rank=self.rank,
+            world_size=self.num_ranks,
+            timeout=timedelta(seconds=COLLECTIVE_TIMEOUT_S),
+        )
+
+    def _choose_interface(self, backend: str) -> None:
         interface = self.cluster.network_interface
         if self.num_hosts == 1:
-            interface = "lo" if backend == "gloo" else ""
-        elif self.rendezvous.startswith("tcp:"):
-            self.cluster.wait_for_first_host()
-        if interface:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        elif interface:
             for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
                 os.environ.setdefault(variable, interface)
+
+    def _open_store(self) -> Any:
+        """Return where the processes meet, or ``None`` if the first one is not there yet."""
+        url = urllib.parse.urlparse(self.rendezvous)
+        if url.scheme == "file":
+            return FileStore(urllib.request.url2pathname(url.path), self.num_ranks)
         try:
-            distributed.init_process_group(
-                backend,
-                init_method=self.rendezvous,
-                rank=self.rank,
-                world_size=self.num_ranks,
-                timeout=timeout or timedelta(seconds=COLLECTIVE_TIMEOUT_S),
+            return TCPStore(
+                url.hostname or "",
+                url.port or PORT,
+                self.num_ranks,
+                is_master=self.rank == 0,
+                timeout=timedelta(seconds=_CONNECT_S),
+                wait_for_workers=False,
             )
-        except (RuntimeError, distributed.DistError) as error:
-            raise TrainingError(
-                f"The {self.num_ranks} processes of the job ({self.num_local} on each of "
-                f"{', '.join(self.cluster.hosts)}) did not find each other: "
-                f"{str(error).splitlines()[0]}. Check that the machines can reach each other: "
-                "security group and subnets of the job."
-            ) from error
+        except distributed.DistError as error:
+            if self.rank == 0:
+                raise TrainingError(
+                    f"Port {url.port} of this machine cannot be listened on "
+                    f"({str(error).splitlines()[0]}). Set {PORT_VARIABLE} to a free one on all "
+                    "machines."
+                ) from error
+            return None
+
+    def _are_all_there(self, store: Any) -> bool:
+        """Say once that this process is there, and return whether all have said so."""
+        if not store.check([f"sift/{self.rank}"]):
+            store.set(f"sift/{self.rank}", "there")
+        return bool(store.check([f"sift/{rank}" for rank in range(self.num_ranks)]))
 
 
 def count_local_processes(environ: Mapping[str, str], *, num_gpus: int) -> int:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -21,10 +22,10 @@ from sagemaker_sift.contract.sifting_report import SIFTING_REPORT_NAME
 from sagemaker_sift.trainer.artifacts import ModelFolder, SavedEpoch, read_versions
 from sagemaker_sift.trainer.checkpoint import Checkpoint, CheckpointFolder
 from sagemaker_sift.trainer.config import TrainingConfig
-from sagemaker_sift.trainer.data.preparation import TrainingData, prepare_data
+from sagemaker_sift.trainer.data.preparation import TrainingData, check_alike, prepare_data
 from sagemaker_sift.trainer.device import choose_device
 from sagemaker_sift.trainer.initial_weights import check_channels, read_initial_weights
-from sagemaker_sift.trainer.loop import evaluate, train_epoch
+from sagemaker_sift.trainer.loop import check_weights, evaluate, train_epoch
 from sagemaker_sift.trainer.memory import memory_explained
 from sagemaker_sift.trainer.optimizer import set_learning_rate
 from sagemaker_sift.trainer.progress import ProgressLog
@@ -34,7 +35,7 @@ from sagemaker_sift.trainer.running_metrics import RunningMetrics
 from sagemaker_sift.trainer.schedule import EarlyStopping, learning_rate_at
 from sagemaker_sift.trainer.sifting import SiftedLoader
 from sagemaker_sift.trainer.snapshot import Snapshot
-from sagemaker_sift.trainer.stop import EpochInterrupted, StopRequest
+from sagemaker_sift.trainer.stop import EpochInterrupted, JoinInterrupted, StopRequest
 from sagemaker_sift.trainer.storage import check_writable, write_json
 from sagemaker_sift.trainer.trainee import Trainee, build_trainee
 
@@ -70,7 +71,13 @@ def run_job(
     with memory_explained(hp, device):
         data = prepare_data(config, device=device, is_stopping=stop.is_set)
         initial_weights = read_initial_weights(config, data.classes)
-        with joined(config.placement, backend=backend) as ranks:
+        with (
+            _join_logged(),
+            joined(config.placement, backend=backend, is_stopping=stop.is_set) as ranks,
+        ):
+            [is_stopped] = ranks.any_of([stop.is_set()])
+            if not is_stopped:
+                check_alike(data, ranks)
             trainee = build_trainee(
                 hp,
                 device=device,
@@ -81,9 +88,18 @@ def run_job(
             )
             del initial_weights
             job = TrainingJob(config, data, trainee, stop=stop, clock=clock)
-            job.resume()
+            job.resume(is_stopped=is_stopped)
             job.train()
             job.finish()
+
+
+@contextmanager
+def _join_logged() -> Iterator[None]:
+    """Let a job that is stopped while its processes wait for each other end well."""
+    try:
+        yield
+    except JoinInterrupted:
+        _LOG.info("Stopped before training: not all processes of the job were there")
 
 
 def _log_start(config: TrainingConfig) -> None:
@@ -140,7 +156,7 @@ class TrainingJob:
         self._model_folder = ModelFolder(
             config.paths.model, classes=data.classes, hyperparameters=hp
         )
-        has_checkpoints = self._ranks.share(config.paths.checkpoints.is_dir())
+        has_checkpoints = self._ranks.share(config.paths.checkpoints.exists())
         self._checkpoints = CheckpointFolder(config.paths.checkpoints) if has_checkpoints else None
         self._metrics = self._new_metrics()
         self._num_epochs = 0
@@ -152,8 +168,12 @@ class TrainingJob:
         self._began_s = 0.0
         self._saved_s = clock()
 
-    def resume(self) -> None:
+    def resume(self, *, is_stopped: bool = False) -> None:
         """Go on from the newest whole checkpoint, if there is one.
+
+        Args:
+            is_stopped: Whether the job was asked to stop already. Then only weights and model
+                files are taken: its images may not have been read to the end.
 
         Raises:
             TrainingError: If it is another network's, or a folder cannot be written.
@@ -165,16 +185,20 @@ class TrainingJob:
                 self._checkpoints.prepare()
                 checkpoint = self._checkpoints.load()
         state = self._ranks.share(checkpoint.state if checkpoint else None)
+        self._is_stopped = is_stopped
         if state is None:
             return
         self._metrics = self._new_metrics()
-        self._is_in_epoch = self._snapshot.restore(state["training"], self._metrics)
+        if is_stopped:
+            self._snapshot.restore_weights(state["training"])
+        else:
+            self._is_in_epoch = self._snapshot.restore(state["training"], self._metrics)
         self._is_trained = bool(state["training"]["is_trained"])
         self._early_stopping.best = state["early_stopping"]["best"]
         self._early_stopping.num_bad_epochs = state["early_stopping"]["num_bad_epochs"]
         self._elapsed_before_s = float(state["elapsed_s"])
         self._num_epochs = int(state["num_epochs"])
-        self._is_done = bool(state["is_done"])
+        self._is_done = bool(state["is_done"]) and self._hp.early_stopping
         if checkpoint is not None and self._checkpoints is not None:
             self._checkpoints.restore_model_files(checkpoint, self._config.paths.model)
             self._model_folder.saved = [SavedEpoch(**saved) for saved in state["saved"]]
@@ -189,7 +213,7 @@ class TrainingJob:
             TrainingError: If the loss is not finite, too many images are unreadable, or nothing
                 can be saved.
         """
-        while self._num_epochs < self._hp.epochs and not self._is_done:
+        while self._num_epochs < self._hp.epochs and not (self._is_done or self._is_stopped):
             [self._is_stopped] = self._ranks.any_of([self._stop.is_set()])
             if self._is_stopped or not self._train_epoch(self._num_epochs):
                 return
@@ -233,7 +257,7 @@ class TrainingJob:
         best = self._model_folder.best
         saved = best.file if best else "nothing"
         if self._is_stopped:
-            signal_name = self._stop.signal_name or "a stop of another machine"
+            signal_name = self._stop.signal_name or "a stop of another process"
             how = f"Stopped on {signal_name} after {self._num_epochs} full epochs"
         elif self._is_done:
             how = f"Stopped early after {self._num_epochs} epochs"
@@ -275,6 +299,7 @@ class TrainingJob:
                 self._save_checkpoint()
             return False
         if is_complete:
+            check_weights(self._trainee, epoch)
             self._trainee.ranks.average_(self._trainee.statistics)
             self._data.train.ledger.settle(self._ranks)
             self._is_trained = True
@@ -284,6 +309,8 @@ class TrainingJob:
         if self._ranks.is_first:
             self._progress.after_step(metrics)
         is_due = self._checkpoints is not None and self._clock() - self._saved_s >= SAVE_EVERY_S
+        if is_due:
+            self._saved_s = self._clock()  # with several ranks the wish is granted a step later
         self._is_stopped, saves = self._ranks.exchange([self._stop.is_set(), is_due])
         if self._is_stopped or saves:
             self._save_checkpoint()
@@ -321,6 +348,7 @@ class TrainingJob:
         self._saved_s = self._clock()
         if self._checkpoints is None:
             return
+        check_weights(self._trainee, self._num_epochs)
         metrics = self._metrics if self._is_in_epoch else None
         training = self._snapshot.capture(metrics, is_trained=self._is_trained)
         if training is None:
@@ -337,7 +365,7 @@ class TrainingJob:
             "saved": [asdict(epoch) for epoch in saved],
             "is_done": self._is_done,
         }
-        num_batches = self._data.train.num_batches_seen if self._is_in_epoch else 0
+        num_batches = max(1, self._data.train.num_batches_seen) if self._is_in_epoch else 0
         self._checkpoints.save(
             (self._num_epochs, num_batches),
             state,

@@ -24,7 +24,7 @@ from sagemaker_sift.trainer.distributed import (
 )
 from sagemaker_sift.trainer.inputs import PIPE_FOLDER_VARIABLE
 from sagemaker_sift.trainer.pipe_splitter import PipeSplitter
-from sagemaker_sift.trainer.stop import StopRequest
+from sagemaker_sift.trainer.stop import StopRequest, stop_held_back
 
 POLL_S = 0.1
 """Seconds between two looks at the processes."""
@@ -81,8 +81,10 @@ def run_processes(
                     own = {**common, LOCAL_RANK_VARIABLE: str(local_rank)}
                     if pipe_channels:
                         own[PIPE_FOLDER_VARIABLE] = str(splitter.folder(local_rank))
-                    process = subprocess.Popen(list(command), env=own, pass_fds=(reading_end,))
-                    processes.append(process)
+                    with stop_held_back():  # until the process can act on it
+                        processes.append(
+                            subprocess.Popen(list(command), env=own, pass_fds=(reading_end,))
+                        )
                 return _wait(processes, stop, splitter)
         finally:
             for process in processes:
@@ -105,7 +107,7 @@ def _wait(
         failed = [code for code in codes if code not in {None, EXIT_SUCCESS}]
         if failed:
             _end_rest(processes)
-            return failed[0] or EXIT_FAILURE
+            return min(code or EXIT_FAILURE for code in failed)  # a signal tells most
         if all(code == EXIT_SUCCESS for code in codes):
             return EXIT_SUCCESS
         time.sleep(POLL_S)

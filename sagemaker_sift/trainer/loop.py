@@ -65,12 +65,12 @@ def train_epoch(
         losses_B = objective.losses(logits_BK, labels)
         loss_sum = losses_B.sum()
         trainee.precision.step(loss_sum * gradient_scale, trainee.optimizer)
-        metrics.add(logits_BK.detach(), labels, loss_sum.detach())
+        metrics.add(logits_BK.detach(), labels, _countable(loss_sum.detach(), trainee))
         watch.add(loss_sum.detach(), metrics.num_steps)
         if after_step(metrics):
             watch.check()
             return False
-    watch.check()
+    watch.close()
     return True
 
 
@@ -124,6 +124,32 @@ def to_input(images_BCHW: torch.Tensor) -> torch.Tensor:
     return images_BCHW.to(dtype=torch.float32, memory_format=torch.channels_last)
 
 
+def _countable(loss_sum: torch.Tensor, trainee: Trainee) -> torch.Tensor:
+    """Return the loss as it enters the mean: steps that float16 leaves out count as 0."""
+    if not trainee.precision.is_half:
+        return loss_sum
+    return loss_sum.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def check_weights(trainee: Trainee, epoch: int) -> None:
+    """Refuse weights that are not finite, before they are measured or saved.
+
+    Args:
+        trainee: What is trained.
+        epoch: Counted from 0, for the message.
+
+    Raises:
+        TrainingError: If a weight is not finite.
+    """
+    weights = [weight.detach() for weight in trainee.network.parameters()]
+    if not all(bool(torch.isfinite(weight).all()) for weight in weights):
+        rate = float(trainee.optimizer.param_groups[0]["lr"])
+        raise TrainingError(
+            f"The weights are no longer finite in epoch {epoch}, at learning rate {rate:g}. Use a "
+            "smaller learning_rate, or a larger mini_batch_size."
+        )
+
+
 def _step_along(trainee: Trainee, images_BCHW: torch.Tensor) -> None:
     """Take the step of the other ranks without adding to it, and without moving any statistics."""
     trainee.model.eval()
@@ -138,7 +164,7 @@ class LossWatch:
 
     On the CPU every loss is looked at, on a GPU every 50th step, where each look waits for the
     device. In float16 the scaler leaves out steps that overflow; the job ends only when so many
-    in a row do.
+    in a row do, or all of an epoch.
     """
 
     def __init__(self, trainee: Trainee, epoch: int) -> None:
@@ -148,6 +174,8 @@ class LossWatch:
         self._check_every = 1 if is_on_cpu else CHECK_EVERY_ON_GPU
         self._losses: list[torch.Tensor] = []
         self._num_steps = 0
+        self._num_finite = 0
+        self._first_bad: tuple[int, float] | None = None
 
     def add(self, loss: torch.Tensor, num_steps: int) -> None:
         """Take the loss of a step, and look at those that wait if they are many.
@@ -167,19 +195,33 @@ class LossWatch:
         Raises:
             TrainingError: With the first step whose loss is not finite.
         """
+        self._look(is_end=False)
+
+    def close(self) -> None:
+        """Look at what waits at the end of an epoch.
+
+        Raises:
+            TrainingError: As :meth:`check`.
+        """
+        self._look(is_end=True)
+
+    def _look(self, *, is_end: bool) -> None:
         losses, self._losses = self._losses, []
         is_finite = torch.isfinite(torch.stack(losses)).tolist() if losses else []
-        if all(is_finite):
+        self._num_finite += sum(is_finite)
+        if not all(is_finite) and self._first_bad is None:
+            first = is_finite.index(False)
+            self._first_bad = self._num_steps - len(losses) + first, float(losses[first])
+        if self._first_bad is None:
             return
-        if self._trainee.precision.is_half and (
-            any(is_finite) or len(losses) < CHECK_EVERY_ON_GPU
-        ):
+        is_hopeless = not any(is_finite) and len(losses) >= CHECK_EVERY_ON_GPU
+        is_hopeless = is_hopeless or (is_end and not self._num_finite)
+        if self._trainee.precision.is_half and not is_hopeless:
             return
-        first = is_finite.index(False)
+        step, loss = self._first_bad
         rate = float(self._trainee.optimizer.param_groups[0]["lr"])
         half = ", or precision_dtype float32" if self._trainee.precision.is_half else ""
         raise TrainingError(
-            f"The training loss is {float(losses[first])} in epoch {self._epoch}, batch "
-            f"{self._num_steps - len(losses) + first}, at learning rate {rate:g}. Use a smaller "
-            f"learning_rate, or a larger mini_batch_size{half}."
+            f"The training loss is {loss} in epoch {self._epoch}, batch {step}, at learning rate "
+            f"{rate:g}. Use a smaller learning_rate, or a larger mini_batch_size{half}."
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -26,6 +27,7 @@ from sagemaker_sift.trainer.errors import TrainingError
 from sagemaker_sift.trainer.job import run_job
 from sagemaker_sift.trainer.launcher import describe_exit, end_with_parent, run_processes
 from sagemaker_sift.trainer.log import log_to, quieten
+from sagemaker_sift.trainer.lost_contact import LOST_CONTACT, is_lost_contact, wait_for_first_word
 from sagemaker_sift.trainer.stop import StopRequest, listen_for_stop
 
 _LOG = logging.getLogger(__name__)
@@ -54,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     paths = ContainerPaths.from_environment(os.environ)
     is_child = LOCAL_RANK_VARIABLE in os.environ
     end_with_parent(os.environ)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may not be UTF-8
     with log_to(sys.stdout), listen_for_stop() as stop:
         try:
             if not is_child:
@@ -70,7 +74,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             _report_failure(paths, str(error))
             return EXIT_FAILURE
         except Exception as error:  # noqa: BLE001  # the program's edge: whatever it is, say it
-            _report_failure(paths, f"{type(error).__name__}: {error}")
+            if is_lost_contact(error):
+                wait_for_first_word(paths.failure)
+                _report_failure(paths, LOST_CONTACT)
+            else:
+                _report_failure(paths, f"{type(error).__name__}: {error}")
             return EXIT_FAILURE
     return EXIT_SUCCESS
 
@@ -86,6 +94,9 @@ def _run_processes(paths: ContainerPaths, num_local: int, stop: StopRequest) -> 
         pipe_channels=config.job_input.pipe_channels,
         data=paths.data,
     )
+    if code < 0:  # what the others say is only that they miss it
+        with contextlib.suppress(OSError):
+            paths.failure.unlink()
     if code != EXIT_SUCCESS and not paths.failure.exists():
         _report_failure(
             paths,

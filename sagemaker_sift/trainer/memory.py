@@ -10,7 +10,7 @@ import torch
 from sagemaker_sift.contract.hyperparameters import Hyperparameters
 from sagemaker_sift.trainer.errors import TrainingError
 
-_CPU_ALLOCATOR = "DefaultCPUAllocator"
+_SIGNS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def memory_explained(hyperparameters: Hyperparameters, device: torch.device) -> 
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _build_memory_error(hyperparameters, device) from error
     except RuntimeError as error:
-        if _CPU_ALLOCATOR not in str(error):
+        if not any(sign in str(error) for sign in _SIGNS):
             raise
         raise _build_memory_error(hyperparameters, device) from error
 

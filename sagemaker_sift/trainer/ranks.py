@@ -5,7 +5,7 @@ Everything here runs on the CPU and beside the gradients, so that a GPU is never
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -128,20 +128,24 @@ class Ranks:
 
 
 @contextmanager
-def joined(placement: Placement, *, backend: str) -> Iterator[Ranks]:
+def joined(
+    placement: Placement, *, backend: str, is_stopping: Callable[[], bool] = lambda: False
+) -> Iterator[Ranks]:
     """Join the other processes of the job while the block runs.
 
     Args:
         placement: Which process this one is.
         backend: ``gloo`` or ``nccl``, for the gradients.
+        is_stopping: Asked while the others are waited for.
 
     Raises:
         TrainingError: If the others do not come.
+        JoinInterrupted: If the job is asked to stop meanwhile.
     """
     if placement.num_ranks == 1:
         yield Ranks()
         return
-    placement.join(backend=backend)
+    placement.join(backend=backend, is_stopping=is_stopping)
     group = distributed.new_group(backend="gloo")
     ranks = Ranks(placement.rank, placement.num_ranks, group)
     try:

@@ -73,6 +73,15 @@ class Snapshot:
             "ranks": all_own,
         }
 
+    def restore_weights(self, state: dict[str, Any]) -> None:
+        """Take the network's weights from a state, and nothing else.
+
+        Raises:
+            TrainingError: If the state is of another network.
+        """
+        self._compare(state["network"], self._describe_network())
+        self._trainee.network.load_state_dict(state["model"])
+
     def restore(self, state: dict[str, Any], metrics: RunningMetrics) -> bool:
         """Go back to a state.
 
@@ -90,7 +99,8 @@ class Snapshot:
         self._check(state)
         trainee = self._trainee
         is_in_epoch = bool(state["is_in_epoch"])
-        own = state["ranks"][trainee.ranks.rank] if self._needs_own(state) else None
+        saved, rank = state["ranks"], trainee.ranks.rank
+        own = saved[rank] if self._needs_own(state) and rank < len(saved) else None
         trainee.network.load_state_dict(state["model"])
         load_optimizer_state(trainee.optimizer, state["optimizer"])
         trainee.precision.load_state_dict(state["scaler"])
@@ -118,6 +128,7 @@ class Snapshot:
             "image_shape": list(hp.image_shape),
             "classes": list(self._data.classes),
             "optimizer": hp.optimizer,
+            "multi_label": int(hp.multi_label),
         }
 
     def _describe_course(self) -> dict[str, Any]:
@@ -127,6 +138,7 @@ class Snapshot:
             "mini_batch_size": hp.mini_batch_size,
             "seed": hp.seed,
             "augmentation_type": hp.augmentation_type,
+            "top_k": hp.top_k,
             "sifting": hp.is_sifting,
             "number of batches of an epoch": len(self._data.train),
         }

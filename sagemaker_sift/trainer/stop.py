@@ -16,6 +16,13 @@ class EpochInterrupted(Exception):  # noqa: N818  # no error: the job was asked 
     """The job was asked to stop while it waited for data, so the epoch has no end."""
 
 
+class JoinInterrupted(Exception):  # noqa: N818  # no error: the job was asked to stop
+    """The job was asked to stop while its processes waited for each other."""
+
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
 class StopRequest:
     """Whether the job was asked to stop. Training looks at it between steps.
 
@@ -36,14 +43,28 @@ class StopRequest:
 
 
 @contextlib.contextmanager
+def stop_held_back() -> Iterator[None]:
+    """Let a stop wait while the block runs; processes that it starts begin with it held back."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
 def listen_for_stop() -> Iterator[StopRequest]:
-    """Turn SIGTERM and SIGINT into a request while the block runs; main thread only."""
+    """Turn SIGTERM and SIGINT into a request while the block runs; main thread only.
+
+    Signals that the starting process has blocked, and that came meanwhile, are taken now.
+    """
     request = StopRequest()
 
     def ask(number: int, _frame: FrameType | None) -> None:
         request.set(signal.Signals(number).name)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, ask) for number in STOP_SIGNALS}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     try:
         yield request
     finally:

@@ -17,6 +17,7 @@ TEMPORARY_SUFFIX = ".tmp"
 """Ends the name of a file that is being written; such a file is never read."""
 
 _CHUNK_BYTES = 1 << 20
+_PROBE = ".write-probe"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -76,7 +77,7 @@ def check_writable(folder: Path) -> None:
     Raises:
         TrainingError: If it cannot.
     """
-    probe = folder / ".write-probe"
+    probe = folder / _PROBE
     write_atomically(probe, [b"probe"])
     remove_file(probe)
 
@@ -115,6 +116,11 @@ def build_storage_error(path: Path, error: OSError) -> TrainingError:
         >>> print(build_storage_error(Path("m/a.json"), OSError(errno.ENOSPC, "")))
         The disk of m is full, so a.json was not saved; ... (VolumeSizeInGB).
     """
+    if error.errno not in _FULL and path.name == _PROBE:
+        return TrainingError(
+            f"The folder {path.parent} cannot be written ({error.strerror or error}). The job "
+            "must be able to write there: check its permissions and that it is a folder."
+        )
     if error.errno in _FULL:
         return TrainingError(
             f"The disk of {path.parent} is full, so {path.name} was not saved; what was saved "

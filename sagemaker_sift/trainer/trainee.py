@@ -90,6 +90,7 @@ def build_trainee(
             device_ids=[device] if device.type == "cuda" else None,
             **{_SYNC_BUFFERS: False},  # type: ignore[arg-type]
         )
+        _settle_buckets(model, torch.zeros((1, *hp.image_shape), device=device))
     return Trainee(
         network=network,
         model=model,
@@ -100,3 +101,16 @@ def build_trainee(
         ranks=ranks,
         batch_size=hp.mini_batch_size * num_hosts,
     )
+
+
+def _settle_buckets(model: nn.Module, image_BCHW: torch.Tensor) -> None:
+    """Let the gradients be added up in the order that they will be from the second step on.
+
+    ``DistributedDataParallel`` groups gradients anew after the first backward pass; three ranks or
+    more then add in another order. A job that goes on from a checkpoint would differ from an
+    uninterrupted one by that first step. In eval mode no statistics move.
+    """
+    model.eval()
+    model(image_BCHW).sum().backward()
+    model.zero_grad(set_to_none=True)
+    model.train()

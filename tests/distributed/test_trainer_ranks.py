@@ -98,21 +98,52 @@ def test_two_machines_train_one_model_which_the_first_one_keeps(tmp_path: Path) 
     assert json.loads((roots[0] / "output/data/sifting.json").read_text())["samples_seen"] == 64
 
 
-@pytest.mark.parametrize("sifting", [{}, {"beta_value": "1", "sift_delay": "2"}])
+def test_a_machine_that_waits_for_another_can_be_stopped(tmp_path: Path) -> None:
+    root = make_root(tmp_path)
+    describe_hosts(root, HOSTS[0])
+    with socket.socket() as free:
+        free.bind((HOSTS[0], 0))
+        port = free.getsockname()[1]
+    process = start_train(root, environment={"MASTER_PORT": str(port)})
+    read_until(process, "Device: CPU")
+    process.send_signal(signal.SIGTERM)
+    assert "Stopped before training" in finish(process)
+
+
+def test_machines_that_see_different_data_are_told(tmp_path: Path) -> None:
+    roots = [make_root(tmp_path / host) for host in HOSTS]
+    shutil.rmtree(roots[1] / "input/data/validation")
+    with socket.socket() as free:
+        free.bind((HOSTS[0], 0))
+        environment = {"MASTER_PORT": str(free.getsockname()[1])}
+    for root, host in zip(roots, HOSTS, strict=True):
+        describe_hosts(root, host)
+    processes = [start_train(root, environment=environment) for root in roots]
+    for process in processes:
+        finish(process, expected=1)
+    for root in roots:
+        assert "a validation channel is True on the first, but False on" in read_failure(root)
+
+
+@pytest.mark.parametrize(
+    ("sifting", "num_processes"), [({}, 3), ({"beta_value": "1", "sift_delay": "2"}, 2)]
+)
 def test_processes_that_are_stopped_go_on_to_the_result_of_uninterrupted_ones(
-    tmp_path: Path, sifting: dict[str, str]
+    tmp_path: Path, sifting: dict[str, str], num_processes: int
 ) -> None:
+    environment = {"SIFT_PROCESSES_PER_HOST": str(num_processes)}
     given = {"epochs": "16", "augmentation_type": "crop"} | sifting
     parts, whole = (make_root(tmp_path / name, hyperparameters=given) for name in "pw")
     for root in (parts, whole):
         (root / "checkpoints").mkdir()
-    process = start_two(parts)
+    process = start_train(parts, environment=environment)
     read_until(process, "Epoch[1] Train-accuracy")
     process.send_signal(signal.SIGTERM)
     assert "Stopped on SIGTERM" in finish(process)
     shutil.rmtree(parts / "model")
-    assert "Resuming from a checkpoint after" in finish(start_two(parts))
-    finish(start_two(whole))
+    resumed = finish(start_train(parts, environment=environment))
+    assert "Resuming from a checkpoint after" in resumed
+    finish(start_train(whole, environment=environment))
     assert read_weights(parts) == read_weights(whole)
     name = "checkpoints/checkpoint-0016.safetensors"
     assert (parts / name).read_bytes() == (whole / name).read_bytes()
@@ -126,7 +157,7 @@ def test_a_process_that_is_killed_ends_the_others_and_the_job(tmp_path: Path) ->
     assert len(children) == 2
     os.kill(children[1], signal.SIGKILL)
     finish(process, expected=1)
-    assert (root / "output/failure").read_text()
+    assert "ended without a word (signal SIGKILL)" in read_failure(root)
     assert all(not Path(f"/proc/{child}").exists() for child in children)
 
 

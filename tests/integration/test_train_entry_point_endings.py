@@ -228,7 +228,7 @@ def test_a_job_stopped_at_any_moment_goes_on_to_the_result_of_an_uninterrupted_o
     looks = StopAfter(10_000)
     run(whole, looks, lambda: 0.0)
     num_looks = 10_000 - looks.num_looks_left
-    for moment in range(3, num_looks, 2):
+    for moment in range(0, num_looks, 2):
         parts = make_root(tmp_path / f"{moment}", hyperparameters=given)
         (parts / "checkpoints").mkdir()
         run(parts, StopAfter(moment), lambda: 0.0)
@@ -237,6 +237,16 @@ def test_a_job_stopped_at_any_moment_goes_on_to_the_result_of_an_uninterrupted_o
         assert read_weights(parts) == read_weights(whole), moment
         name = "checkpoints/checkpoint-0002.safetensors"
         assert (parts / name).read_bytes() == (whole / name).read_bytes(), moment
+
+
+def test_a_job_that_was_stopped_early_goes_on_without_early_stopping(root: Path) -> None:
+    (root / "checkpoints").mkdir()
+    early = {"early_stopping": "True", "early_stopping_min_epochs": "1"}
+    configure(root, epochs="9", learning_rate="0", **early, early_stopping_patience="1")
+    assert main([]) == 0
+    configure(root, epochs="9", learning_rate="0")
+    assert main([]) == 0
+    assert (root / "checkpoints/checkpoint-0009.json").exists()
 
 
 def test_a_long_epoch_has_checkpoints_within(root: Path) -> None:
@@ -258,7 +268,16 @@ def test_a_long_epoch_has_checkpoints_within(root: Path) -> None:
     assert not list((root / "checkpoints").glob("*-*-*.json"))[1:]
 
 
-@pytest.mark.parametrize("changed", [{"mini_batch_size": "4"}, {"seed": "9"}, {"sifting": "True"}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"mini_batch_size": "4"},
+        {"seed": "9"},
+        {"sifting": "True"},
+        {"top_k": "2"},
+        {"optimizer": "nag"},
+    ],
+)
 def test_within_an_epoch_a_job_goes_on_only_with_the_same_batches(
     root: Path, changed: dict[str, str]
 ) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sagemaker_sift.trainer.data.augmentation import augment
 from sagemaker_sift.trainer.data.folder import list_train_images
-from sagemaker_sift.trainer.data.image import crop_center, resize_shorter_side
+from sagemaker_sift.trainer.data.image import crop_center, read_size, resize_shorter_side
 from sagemaker_sift.trainer.data.order import BatchShare, SequentialBatches, ShuffledBatches
 
 CHANCES = st.floats(0, 1, exclude_max=True)
@@ -76,6 +76,15 @@ def test_no_image_comes_twice_in_an_epoch_and_validation_misses_none(
     assert set(indices) <= set(range(num_images))
     sequential = SequentialBatches(num_images=num_images, share=share)
     assert [idx for batch in sequential for idx in batch.indices] == list(range(num_images))
+
+
+@given(
+    start=st.sampled_from([b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n"]), rest=st.binary(max_size=60)
+)
+def test_a_size_is_read_from_any_bytes(start: bytes, rest: bytes) -> None:
+    height, width = read_size(np.frombuffer(start + rest, np.uint8))
+    assert 0 <= height < 2**32
+    assert 0 <= width < 2**32
 
 
 @settings(max_examples=40, deadline=None)

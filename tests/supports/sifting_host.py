@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from datetime import timedelta
 
 import torch
 from torch import distributed, nn
@@ -23,7 +22,7 @@ def main(port: int) -> None:
     paths = ContainerPaths.from_environment(os.environ)
     cluster = Cluster.from_resource_config(json.loads(paths.resource_config.read_text()))
     placement = Placement.from_environment(cluster, {PORT_VARIABLE: str(port)})
-    placement.join(backend="gloo", timeout=timedelta(seconds=60))
+    placement.join(backend="gloo", timeout_s=60)
     torch.manual_seed(0)
     inputs = torch.randn(120, 3)
     dataset = TensorDataset(inputs, (inputs[:, 0] > 0).long(), torch.arange(120))

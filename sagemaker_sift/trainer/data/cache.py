@@ -71,7 +71,8 @@ def decode_set(
     sizes = [probe.nbytes for probe in probes if not isinstance(probe, Unreadable)]
     if sizes and sum(sizes) / len(sizes) * len(source) > budget_bytes:
         return None
-    images = _ImageStack(len(source))
+    shapes = {probe.shape for probe in probes if not isinstance(probe, Unreadable)}
+    images = _ImageStack(len(source) if len(shapes) == 1 else 0)
     indices: list[int] = []
     unreadable: list[Unreadable] = []
     with ThreadPoolExecutor(num_threads) as pool:
@@ -94,7 +95,11 @@ def decode_set(
 
 
 class _ImageStack:
-    """Images one after the other, in a single array as long as all have the size of the first."""
+    """Images one after the other, in a single array as long as all have the size of the first.
+
+    Args:
+        capacity: Images to come if they seem to be of one size, else 0.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.size_bytes = 0
@@ -105,7 +110,7 @@ class _ImageStack:
 
     def append(self, image_HWC: Image) -> None:
         self.size_bytes += image_HWC.nbytes
-        if self._num_images == 0:
+        if self._num_images == 0 and self._capacity:
             self._stack = np.empty((self._capacity, *image_HWC.shape), dtype=np.uint8)
         if self._stack is not None and self._stack.shape[1:] == image_HWC.shape:
             self._stack[self._num_images] = image_HWC

@@ -107,7 +107,7 @@ def _list_classes(root: Path, channel: str) -> tuple[str, ...]:
                 sorted(
                     entry.name
                     for entry in entries
-                    if entry.is_dir() and not entry.name.startswith(".")
+                    if not entry.name.startswith(".") and _is_folder(entry)
                 )
             )
     except OSError as error:
@@ -123,15 +123,23 @@ def _list_class(folder: Path) -> list[Path]:
     for parent, folder_names, file_names in os.walk(folder):
         folder_names[:] = [name for name in folder_names if not name.startswith(".")]
         for name in file_names:
+            path = Path(parent, name)
             if name.startswith("."):
                 continue
-            if name.lower().endswith(IMAGE_SUFFIXES):
-                found.append(Path(parent, name))
+            if name.lower().endswith(IMAGE_SUFFIXES) and path.is_file():
+                found.append(path)
             else:
                 num_others += 1
     if num_others:
         _LOG.info("Passed over %d files in %s that are not JPEG or PNG.", num_others, folder)
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads nowhere or to itself
+        return False
 
 
 def _describe_no_images(root: Path, channel: str) -> str:

@@ -26,9 +26,11 @@ Image = NDArray[np.uint8]
 """Pixels, shape ``(H, W, C)``, uint8, RGB or gray."""
 
 MAX_PIXELS = 1 << 27
-"""An image that would have more pixels once resized counts as unreadable: 400 MB of RGB."""
+"""An image with more pixels, as it is or resized, counts as unreadable: 400 MB of RGB."""
 
 _JPEG_START = b"\xff\xd8"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_FRAME_STARTS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 class Unreadable(NamedTuple):
@@ -86,6 +88,9 @@ def decode_image(
     """
     if data.size == 0:
         return Unreadable(name, "empty file")
+    height, width = read_size(data)
+    if height * width > MAX_PIXELS:
+        return Unreadable(name, f"{height} x {width} pixels are more than {MAX_PIXELS}")
     try:
         image_HWC = _decode_jpeg(data) if num_channels == 3 else None
         if image_HWC is None:
@@ -100,6 +105,35 @@ def decode_image(
     if resize * resize * max(height, width) // min(height, width) > MAX_PIXELS:
         return Unreadable(name, f"{height} x {width} pixels are too elongated to resize")
     return resize_shorter_side(image_HWC, resize)
+
+
+def read_size(data: Encoded) -> tuple[int, int]:
+    """Return the height and width that the header of a file claims, or zeros if it has none.
+
+    Source: PNG specification, section 11.2.2 (IHDR); ITU-T T.81, table B.1 (start of frame).
+
+    Args:
+        data: The bytes of a JPEG or PNG file.
+
+    Example:
+        >>> read_size(cv2.imencode(".png", np.zeros((3, 5), np.uint8))[1])
+        (3, 5)
+    """
+    view = memoryview(data)  # type: ignore[arg-type]
+    if bytes(view[:8]) == _PNG_START:
+        return int.from_bytes(view[20:24], "big"), int.from_bytes(view[16:20], "big")
+    position = 2 if bytes(view[:2]) == _JPEG_START else len(view)
+    while position + 9 <= len(view) and view[position] == 0xFF:
+        marker = view[position + 1]
+        if marker in _FRAME_STARTS:
+            return (
+                int.from_bytes(view[position + 5 : position + 7], "big"),
+                int.from_bytes(view[position + 7 : position + 9], "big"),
+            )
+        is_bare = marker == 0x01 or 0xD0 <= marker <= 0xD8
+        length = 0 if is_bare else int.from_bytes(view[position + 2 : position + 4], "big")
+        position += 1 if marker == 0xFF else 2 + length
+    return 0, 0
 
 
 def _decode_jpeg(data: Encoded) -> Image | None:

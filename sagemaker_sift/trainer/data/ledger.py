@@ -48,7 +48,8 @@ class UnreadableLedger:
             self._names[name] = reason
             example = example or (name, reason)
             if self.num_unreadable <= NUM_NAMED:
-                _LOG.warning("Skipping an unreadable image: %s (%s).", name, reason)
+                shown = name if name.isprintable() else repr(name)  # a line is a line
+                _LOG.warning("Skipping an unreadable image: %s (%s).", shown, reason)
         if example and self.num_unreadable > self.num_allowed:
             raise TrainingError(
                 f"{self.num_unreadable} of {self._num_images} images in channel "

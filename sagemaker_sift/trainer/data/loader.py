@@ -136,8 +136,13 @@ class ImageLoader:
         return self._batches.num_workers
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next iteration be that of ``epoch``, counted from 0."""
+        """Let the next iteration be that of ``epoch``, counted from 0; nothing of it is read yet.
+
+        Counting begins here, not with the iteration: a rank of several may take its first batches
+        from what it carried over, and be asked for its state before it reads any.
+        """
         self._order.set_epoch(epoch)
+        self.num_seen = self.num_batches_seen = 0
 
     def __len__(self) -> int:
         return len(self._order)

@@ -34,6 +34,7 @@ from sagemaker_sift.trainer.errors import TrainingError
 from sagemaker_sift.trainer.inputs import InputForm, open_image_set
 from sagemaker_sift.trainer.model import final_map_size
 from sagemaker_sift.trainer.objective import LabelCounts
+from sagemaker_sift.trainer.ranks import Ranks
 
 MAX_WORKERS = 8
 """Processes that decode images of a set that does not fit into memory."""
@@ -267,10 +268,13 @@ class _LoaderBuilder:
         if num_batches == 0:
             machines = self._config.placement.num_hosts
             times = f" times {machines} machines" if machines > 1 else ""
+            if hp.num_training_samples < num_images:
+                count, where = hp.num_training_samples, "num_training_samples is"
+            else:
+                count, where = num_images, "channel 'train' has only"
             raise TrainingError(
-                f"`mini_batch_size` is {hp.mini_batch_size}{times}, but channel 'train' has only "
-                f"{num_images} images, so no batch would be full. Use {num_images // machines} or "
-                "less, or add images."
+                f"`mini_batch_size` is {hp.mini_batch_size}{times}, but {where} {count} images, "
+                f"so no batch would be full. Use {count // machines} or less, or give more images."
             )
         return num_batches
 
@@ -304,6 +308,31 @@ def share_of(config: TrainingConfig) -> BatchShare:
             f"two. Use {2 * placement.num_local} or more."
         )
     return share
+
+
+def check_alike(data: TrainingData, ranks: Ranks) -> None:
+    """Refuse to train if the processes of a job see different data; all call it together.
+
+    Raises:
+        TrainingError: On every rank, with what the first one that differs sees.
+    """
+    if not ranks.are_many:
+        return
+    own = {
+        "classes": list(data.classes),
+        "batches of an epoch": len(data.train),
+        "images of each class": data.label_counts and list(data.label_counts.positives),
+        "a validation channel": data.validation is not None,
+    }
+    everywhere = ranks.share(ranks.gather(own))
+    for rank, other in enumerate(everywhere):
+        for name, value in other.items():
+            if value != everywhere[0][name]:
+                raise TrainingError(
+                    f"The processes of the job do not see the same data: {name} is "
+                    f"{everywhere[0][name]} on the first, but {value} on process {rank}. Give "
+                    "every machine all channels in full (FullyReplicated)."
+                )
 
 
 def count_labels(source: ImageSet) -> LabelCounts:

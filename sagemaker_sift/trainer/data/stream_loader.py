@@ -116,8 +116,9 @@ class StreamLoader:
         return 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next iteration be that of ``epoch``, counted from 0."""
+        """Let the next iteration be that of ``epoch``, counted from 0; nothing is read yet."""
         self._epoch = epoch
+        self.num_seen = self.num_batches_seen = 0
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch; fewer come if the stream is shorter.

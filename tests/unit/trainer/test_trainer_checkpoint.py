@@ -99,6 +99,17 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert ("checkpoint-0002.json" in caplog.text) or (damage == "gone" and name.endswith("json"))
 
 
+def test_damaged_checkpoints_ahead_do_not_displace_what_is_saved(folders: Folders) -> None:
+    for num_epochs in (8, 9):
+        folders.save(num_epochs, best=1)
+        (folders.checkpoints.path / f"checkpoint-{num_epochs:04d}.safetensors").write_bytes(b"x")
+    folders.save(3, best=1)
+    assert folders.checkpoints.load() is not None
+    assert [path.name for path in folders.checkpoints.path.glob("*.json")] == [
+        "checkpoint-0003.json"
+    ]
+
+
 def test_a_checkpoint_cannot_name_files_outside(folders: Folders) -> None:
     folders.save(1, best=1)
     path = folders.checkpoints.path / "checkpoint-0001.json"

@@ -140,6 +140,7 @@ def test_a_stop_is_passed_on_to_every_process(tmp_path: Path) -> None:
         f"    pathlib.Path({str(tmp_path)!r}, os.environ['SIFT_LOCAL_RANK']).touch()\n"
         "    sys.exit(0)\n"
         "signal.signal(signal.SIGTERM, stop)\n"
+        "signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})\n"
         f"pathlib.Path({str(tmp_path)!r}, 'up' + os.environ['SIFT_LOCAL_RANK']).touch()\n"
         "signal.pause()"
     )

@@ -1,3 +1,4 @@
+import struct
 from pathlib import Path
 
 import cv2
@@ -105,6 +106,20 @@ def test_an_image_whose_sides_are_too_unequal_to_resize_is_unreadable() -> None:
     assert result == Unreadable("thin", "1 x 60000 pixels are too elongated to resize")
     whole = decode_image(data, name="thin", num_channels=3, resize=None)
     assert not isinstance(whole, Unreadable)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_header_that_claims_too_many_pixels_is_not_believed(suffix: str) -> None:
+    _, encoded = cv2.imencode(suffix, gradient(40, 60))
+    assert image.read_size(encoded) == (40, 60)
+    old, new = (
+        (struct.pack(">HH", 40, 60), struct.pack(">HH", 65500, 65500))
+        if suffix == ".jpg"
+        else (struct.pack(">II", 60, 40), struct.pack(">II", 65500, 65500))
+    )
+    data = np.frombuffer(encoded.tobytes().replace(old, new, 1), np.uint8)
+    result = decode_image(data, name="x", num_channels=3, resize=None)
+    assert result == Unreadable("x", "65500 x 65500 pixels are more than 134217728")
 
 
 @pytest.mark.parametrize("quality", [30, 95])

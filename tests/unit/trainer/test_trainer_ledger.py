@@ -120,6 +120,24 @@ def test_decoding_ends_when_the_job_is_asked_to_stop(tmp_path: Path) -> None:
     )
 
 
+def test_one_large_image_among_small_ones_takes_only_its_own_memory(tmp_path: Path) -> None:
+    fill_channel(tmp_path, num_images=300)
+    large_HWC = np.zeros((1500, 1500, 3), np.uint8)
+    write_image(tmp_path / "class0/0000.jpg", large_HWC)
+    folder = list_train_images(tmp_path, num_classes=2)
+    decoded = decode_set(
+        folder,
+        num_channels=3,
+        resize=None,
+        budget_bytes=1 << 31,
+        num_threads=2,
+        is_stopping=lambda: False,
+    )
+    assert decoded is not None
+    assert isinstance(decoded.images, tuple)
+    assert decoded.size_bytes == large_HWC.nbytes + 599 * 300
+
+
 def test_images_of_several_sizes_are_kept_one_by_one(tmp_path: Path) -> None:
     fill_channel(tmp_path, num_images=3)
     larger_HWC = make_image(1, num_classes=2, size=12, seed=9)

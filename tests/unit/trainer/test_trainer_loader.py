@@ -1,4 +1,5 @@
 import dataclasses
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -251,6 +252,16 @@ def test_an_image_smaller_than_the_crop_is_an_error(tmp_path: Path, in_memory: b
         epoch(prepare(root, in_memory=in_memory), 0)
 
 
+def test_fewer_samples_than_a_batch_name_the_number_that_is_too_small(tmp_path: Path) -> None:
+    root = make_root(tmp_path, hyperparameters={"num_training_samples": "9"})
+    resources = {"current_host": "a", "hosts": ["a", "b"]}
+    (root / "input/config/resourceconfig.json").write_text(json.dumps(resources))
+    with pytest.raises(
+        TrainingError, match=r"is 8 times 2 machines, but num_training_samples is 9 .* Use 4 or"
+    ):
+        prepare(root)
+
+
 def test_resize_makes_a_small_image_large_enough(tmp_path: Path) -> None:
     root = make_root(tmp_path, hyperparameters={"resize": "8"})
     fill_channel(root / "input/data/train", num_images=1, size=7)
@@ -279,6 +290,16 @@ def test_the_loader_counts_what_it_handed_out(tmp_path: Path) -> None:
     epoch(data, 0)
     epoch(data, 1)
     assert (data.train.num_seen, data.train.num_batches_seen) == (32, 4)
+
+
+def test_counting_begins_with_the_epoch_and_not_with_its_first_batch(tmp_path: Path) -> None:
+    data = prepare(make_root(tmp_path))
+    epoch(data, 0)
+    data.train.set_epoch(1)
+    batches = iter(data.train)
+    assert data.train.state_dict() == {"num_batches": 0, "num_seen": 0}
+    next(batches)
+    assert data.train.state_dict() == {"num_batches": 1, "num_seen": 8}
 
 
 def test_iterating_leaves_the_global_generator_alone(tmp_path: Path) -> None:

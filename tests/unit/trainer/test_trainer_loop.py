@@ -7,7 +7,7 @@ from torch import nn
 from sagemaker_sift.trainer import loop
 from sagemaker_sift.trainer.data.loader import Batch
 from sagemaker_sift.trainer.errors import TrainingError
-from sagemaker_sift.trainer.loop import LossWatch, evaluate, train_epoch
+from sagemaker_sift.trainer.loop import LossWatch, check_weights, evaluate, train_epoch
 from sagemaker_sift.trainer.objective import CrossEntropy
 from sagemaker_sift.trainer.precision import Precision
 from sagemaker_sift.trainer.ranks import Ranks
@@ -211,3 +211,22 @@ def test_in_half_precision_only_overflow_without_end_is_an_error(
         watch.add(torch.tensor(math.nan), step)
     with pytest.raises(TrainingError, match=r"in epoch 2, batch 0, .* precision_dtype float32"):
         watch.add(torch.tensor(math.nan), 3)
+
+
+def test_in_half_precision_an_epoch_of_nothing_but_overflow_is_an_error() -> None:
+    with pytest.raises(TrainingError, match=r"loss is nan in epoch 0, batch 0"):
+        train_in_half(Spoiled(set(range(9))), 9)
+    _, metrics = train_in_half(Spoiled({0, 1}), 3)
+    assert math.isfinite(metrics.loss)
+
+
+def test_weights_that_are_not_finite_are_neither_measured_nor_saved() -> None:
+    model = Pixel()
+    trainee = make_trainee(model, rate=0.25)
+    check_weights(trainee, 4)
+    with torch.no_grad():
+        model.weight.fill_(math.inf)
+    with pytest.raises(
+        TrainingError, match=r"no longer finite in epoch 4, at learning rate 0\.25"
+    ):
+        check_weights(trainee, 4)
