@@ -40,6 +40,7 @@ NUM_LOCAL_VARIABLE = "SIFT_PROCESSES_PER_HOST"
 
 _CONNECT_S = 3.0
 _POLL_S = 0.1
+_LOOKS_AT_VERDICT = 100
 
 RENDEZVOUS_VARIABLE = "SIFT_RENDEZVOUS"
 """``file://`` URL where the processes of a single machine find each other."""
@@ -203,13 +204,8 @@ class Placement:
         if self.num_hosts > 1:
             self.cluster.wait_for_first_host(is_stopping=is_stopping, timeout_s=timeout_s)
         self._choose_interface(backend)
-        store = None
-        while True:
-            store = store or self._open_store()
-            if store is not None and self._are_all_there(store):
-                break
-            if is_stopping():
-                raise JoinInterrupted
+        meeting = _Meeting(self)
+        while not meeting.is_complete(is_stopping()):
             if time.monotonic() >= deadline_s:
                 raise TrainingError(
                     f"The {self.num_ranks} processes of the job ({self.num_local} on each of "
@@ -220,7 +216,7 @@ class Placement:
             time.sleep(_POLL_S)
         distributed.init_process_group(
             backend,
-            store=store,
+            store=meeting.store,
             rank=self.rank,
             world_size=self.num_ranks,
             timeout=timedelta(seconds=COLLECTIVE_TIMEOUT_S),
@@ -234,7 +230,7 @@ class Placement:
             for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
                 os.environ.setdefault(variable, interface)
 
-    def _open_store(self) -> Any:
+    def open_store(self) -> Any:
         """Return where the processes meet, or ``None`` if the first one is not there yet."""
         url = urllib.parse.urlparse(self.rendezvous)
         if url.scheme == "file":
@@ -257,11 +253,62 @@ class Placement:
                 ) from error
             return None
 
-    def _are_all_there(self, store: Any) -> bool:
-        """Say once that this process is there, and return whether all have said so."""
-        if not store.check([f"sift/{self.rank}"]):
-            store.set(f"sift/{self.rank}", "there")
-        return bool(store.check([f"sift/{rank}" for rank in range(self.num_ranks)]))
+
+class _Meeting:
+    """Processes that wait for each other; the first one says whether they begin or stop.
+
+    Only one may say so: if each left on its own when it is asked to stop, another could have seen
+    it there and begun.
+    """
+
+    def __init__(self, placement: Placement) -> None:
+        self.store: Any = None
+        self._placement = placement
+        self._num_looks_stopping = 0
+
+    def is_complete(self, is_stopping: bool) -> bool:
+        """Return whether all are there and begin.
+
+        Args:
+            is_stopping: Whether this process was asked to stop.
+
+        Raises:
+            JoinInterrupted: If the job is to stop instead.
+            TrainingError: If the first process cannot listen on its port.
+        """
+        if self.store is None:
+            self.store = self._placement.open_store()
+        if self.store is None:
+            if is_stopping:
+                raise JoinInterrupted
+            return False
+        try:
+            return self._look(is_stopping)
+        except distributed.DistError:
+            if is_stopping:  # the first process has stopped already, and the store with it
+                raise JoinInterrupted from None
+            raise
+
+    def _look(self, is_stopping: bool) -> bool:
+        ranks = [f"sift/{rank}" for rank in range(self._placement.num_ranks)]
+        self.store.set(ranks[self._placement.rank], "there")
+        if is_stopping:
+            self.store.set("sift/stop", "asked")
+            self._num_looks_stopping += 1
+        if self._placement.rank == 0:
+            if self.store.check(["sift/stop"]):
+                self.store.set("sift/verdict", "stop")
+            elif self.store.check(ranks):
+                self.store.set("sift/verdict", "begin")
+        if self.store.check(["sift/verdict"]):
+            if self.store.get("sift/verdict") == b"stop":
+                if self._placement.rank == 0:
+                    time.sleep(5 * _POLL_S)  # the store is in this process: let the others look
+                raise JoinInterrupted
+            return True
+        if self._num_looks_stopping > _LOOKS_AT_VERDICT:  # the first process is not there
+            raise JoinInterrupted
+        return False
 
 
 def count_local_processes(environ: Mapping[str, str], *, num_gpus: int) -> int:

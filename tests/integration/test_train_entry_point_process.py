@@ -75,15 +75,27 @@ def test_a_stopped_program_saves_its_model_and_ends_well(
     assert not (root / "output/failure").exists()
 
 
-def test_a_stop_that_comes_while_the_program_loads_is_not_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_processes", ["1", "2"])
+def test_a_stop_that_comes_while_the_program_loads_is_not_lost(
+    tmp_path: Path, num_processes: str
+) -> None:
     root = make_root(tmp_path, hyperparameters={"epochs": "100000"})
     stop_waiting = (
         "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}); "
         "os.kill(os.getpid(), signal.SIGTERM); os.execv(sys.argv[1], sys.argv[1:])"
     )
-    log = finish(start_train(root, prefix=[sys.executable, "-c", stop_waiting]))
-    assert "Stopped on SIGTERM after 0 full epochs" in log
-    assert load_model(root / "model").metrics == {}
+    process = start_train(
+        root,
+        prefix=[sys.executable, "-c", stop_waiting],
+        environment={"SIFT_PROCESSES_PER_HOST": num_processes},
+    )
+    log = finish(process)
+    if num_processes == "1":
+        assert "Stopped on SIGTERM after 0 full epochs" in log
+        assert load_model(root / "model").metrics == {}
+    else:
+        assert "Stopped" in log
+    assert not (root / "output/failure").exists()
 
 
 def test_a_program_killed_at_many_moments_goes_on_to_the_result_of_an_uninterrupted_one(
