@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Exception as error:  # noqa: BLE001  # the program's edge: whatever it is, say it
             if is_lost_contact(error):
                 wait_for_first_word(paths.failure)
-                _report_failure(paths, LOST_CONTACT)
+                _report_failure(paths, f"{LOST_CONTACT} ({type(error).__name__}: {error})")
             else:
                 _report_failure(paths, f"{type(error).__name__}: {error}")
             return EXIT_FAILURE

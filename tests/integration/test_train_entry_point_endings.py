@@ -1,21 +1,16 @@
 """The ways in which a job ends, and what it leaves behind; in one process."""
 
-import dataclasses
 import json
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 
-from sagemaker_sift.contract.container import ContainerPaths
 from sagemaker_sift.contract.metrics import VALIDATION_ACCURACY, read_batch_line, read_line
 from sagemaker_sift.trainer import load_model
-from sagemaker_sift.trainer.config import read_config
-from sagemaker_sift.trainer.job import run_job
 from sagemaker_sift.trainer.main import main
 from sagemaker_sift.trainer.schedule import EarlyStopping
 from sagemaker_sift.trainer.stop import StopRequest
@@ -23,9 +18,9 @@ from tests.supports.trainer_data import (
     configure,
     make_image,
     make_root,
-    read_failure,
     read_weights,
 )
+from tests.supports.trainer_job import run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -36,13 +31,6 @@ LINE = re.compile(r"\[\d\d/\d\d/\d{4} \d\d:\d\d:\d\d (INFO|WARNING|ERROR) \d+\] 
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
     return make_root(tmp_path)
-
-
-def run(root: Path, stop: StopRequest, clock: Callable[[], float]) -> None:
-    config = dataclasses.replace(
-        read_config(ContainerPaths(root), {"OMP_NUM_THREADS": "1"}), num_cpus=1
-    )
-    run_job(config, stop=stop, clock=clock)
 
 
 def test_the_log_has_the_built_in_form_and_order(
@@ -194,170 +182,6 @@ def test_progress_is_logged_about_once_a_second(
     assert batches[0].samples_per_second == pytest.approx(8 / 1.2, abs=0.01)
 
 
-class StopAfter(StopRequest):
-    """A stop that comes when it has been looked at so many times."""
-
-    def __init__(self, num_looks: int) -> None:
-        super().__init__()
-        self.num_looks_left = num_looks
-
-    def is_set(self) -> bool:
-        self.num_looks_left -= 1
-        if self.num_looks_left < 0:
-            self.set("SIGTERM")
-        return super().is_set()
-
-
-@pytest.mark.parametrize(
-    "hyperparameters",
-    [
-        {"augmentation_type": "crop_color_transform", "lr_scheduler_step": "1"},
-        {"beta_value": "2", "sift_delay": "1", "augmentation_type": "crop"},
-        {"beta_value": "1", "repeat_delay_per_epoch": "True", "sift_delay": "2", "top_k": "2"},
-        {"optimizer": "adam", "learning_rate": "0.001", "lr_scheduler_step": "1"},
-        {"optimizer": "nag", "lr_scheduler_step": "1", "checkpoint_frequency": "1"},
-        {"optimizer": "rmsprop", "learning_rate": "0.001", "beta_value": "1"},
-    ],
-)
-def test_a_job_stopped_at_any_moment_goes_on_to_the_result_of_an_uninterrupted_one(
-    tmp_path: Path, hyperparameters: dict[str, str]
-) -> None:
-    given = hyperparameters | {"epochs": "2"}
-    whole = make_root(tmp_path / "whole", hyperparameters=given)
-    (whole / "checkpoints").mkdir()
-    looks = StopAfter(10_000)
-    run(whole, looks, lambda: 0.0)
-    num_looks = 10_000 - looks.num_looks_left
-    for moment in range(0, num_looks, 2):
-        parts = make_root(tmp_path / f"{moment}", hyperparameters=given)
-        (parts / "checkpoints").mkdir()
-        run(parts, StopAfter(moment), lambda: 0.0)
-        assert list((parts / "model").glob("*.safetensors"))
-        run(parts, StopRequest(), lambda: 0.0)
-        assert read_weights(parts) == read_weights(whole), moment
-        name = "checkpoints/checkpoint-0002.safetensors"
-        assert (parts / name).read_bytes() == (whole / name).read_bytes(), moment
-
-
-def test_a_job_that_was_stopped_early_goes_on_without_early_stopping(root: Path) -> None:
-    (root / "checkpoints").mkdir()
-    early = {"early_stopping": "True", "early_stopping_min_epochs": "1"}
-    configure(root, epochs="9", learning_rate="0", **early, early_stopping_patience="1")
-    assert main([]) == 0
-    configure(root, epochs="9", learning_rate="0")
-    assert main([]) == 0
-    assert (root / "checkpoints/checkpoint-0009.json").exists()
-
-
-def test_a_long_epoch_has_checkpoints_within(root: Path) -> None:
-    (root / "checkpoints").mkdir()
-    configure(root, epochs="1", mini_batch_size="2", num_training_samples="32")
-    times = iter(range(0, 10**9, 200))
-    names: list[str] = []
-    stop = StopRequest()
-    is_set = stop.is_set
-
-    def look() -> bool:
-        names.extend(path.stem for path in (root / "checkpoints").glob("*-*-*.json"))
-        return is_set()
-
-    stop.is_set = look  # type: ignore[method-assign]
-    run(root, stop, lambda: float(next(times)))
-    assert len(set(names)) >= 3
-    assert all(re.fullmatch(r"checkpoint-0000-000000\d\d", name) for name in names)
-    assert not list((root / "checkpoints").glob("*-*-*.json"))[1:]
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"mini_batch_size": "4"},
-        {"seed": "9"},
-        {"sifting": "True"},
-        {"top_k": "2"},
-        {"optimizer": "nag"},
-    ],
-)
-def test_within_an_epoch_a_job_goes_on_only_with_the_same_batches(
-    root: Path, changed: dict[str, str]
-) -> None:
-    (root / "checkpoints").mkdir()
-    run(root, StopAfter(5), lambda: 0.0)
-    configure(root, **changed)
-    assert main([]) == 1
-    assert re.search(r"was made with \w+ .*, but this job has", read_failure(root))
-
-
-def resume_equals_uninterrupted(root: Path, other: Path, **hyperparameters: str) -> None:
-    for folder in (root, other):
-        (folder / "checkpoints").mkdir()
-        configure(folder, **(hyperparameters | {"epochs": "5"}))
-    configure(root, **(hyperparameters | {"epochs": "2"}))
-    run(root, StopRequest(), lambda: 0.0)
-    for path in (root / "model").iterdir():
-        path.unlink()
-    configure(root, **(hyperparameters | {"epochs": "5"}))
-    run(root, StopRequest(), lambda: 0.0)
-    run(other, StopRequest(), lambda: 0.0)
-    assert read_weights(root) == read_weights(other)
-    name = "checkpoints/checkpoint-0005.safetensors"
-    assert (root / name).read_bytes() == (other / name).read_bytes()
-
-
-@pytest.mark.parametrize(
-    "hyperparameters",
-    [
-        {"augmentation_type": "crop", "lr_scheduler_step": "1,3"},
-        {"augmentation_type": "crop", "beta_value": "1"},
-        {"beta_value": "2", "sift_delay": "1", "checkpoint_frequency": "1"},
-        {"beta_value": "1", "repeat_delay_per_epoch": "True", "sift_delay": "2"},
-    ],
-)
-def test_a_resumed_job_equals_an_uninterrupted_one_bit_for_bit(
-    tmp_path: Path, hyperparameters: dict[str, str]
-) -> None:
-    resume_equals_uninterrupted(
-        make_root(tmp_path / "a"), make_root(tmp_path / "b"), **hyperparameters
-    )
-
-
-def test_a_damaged_checkpoint_costs_one_epoch_and_nothing_else(tmp_path: Path) -> None:
-    first, second = (make_root(tmp_path / name) for name in "ab")
-    for folder in (first, second):
-        (folder / "checkpoints").mkdir()
-        configure(folder, epochs="4", beta_value="1")
-    run(second, StopRequest(), lambda: 0.0)
-    configure(first, epochs="3", beta_value="1")
-    run(first, StopRequest(), lambda: 0.0)
-    path = first / "checkpoints/checkpoint-0003.safetensors"
-    path.write_bytes(path.read_bytes()[:-1])
-    configure(first, epochs="4", beta_value="1")
-    run(first, StopRequest(), lambda: 0.0)
-    assert read_weights(first) == read_weights(second)
-
-
-def test_a_job_that_is_done_trains_no_further(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (root / "checkpoints").mkdir()
-    assert main([]) == 0
-    before = read_weights(root)
-    capsys.readouterr()
-    assert main([]) == 0
-    log = capsys.readouterr().out
-    assert "Resuming from a checkpoint after 2 epochs" in log
-    assert "Train-accuracy" not in log
-    assert read_weights(root) == before
-
-
-def test_the_checkpoint_of_another_network_is_refused(root: Path) -> None:
-    (root / "checkpoints").mkdir()
-    assert main([]) == 0
-    configure(root, num_layers="32")
-    assert main([]) == 1
-    assert "was made with num_layers 20, but this job has 32" in read_failure(root)
-
-
 def test_the_same_seed_gives_the_same_model_and_another_one_does_not(tmp_path: Path) -> None:
     models = []
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
@@ -396,21 +220,3 @@ def test_a_small_job_learns(tmp_path: Path, sifting: dict[str, str]) -> None:
         totals = json.loads((root / "output/data/sifting.json").read_text())
         deviation = math.sqrt(0.25 / totals["samples_scored"])
         assert totals["scored_kept_fraction"] == pytest.approx(0.5, abs=5 * deviation)
-
-
-def test_the_patience_of_early_stopping_outlasts_an_interruption(tmp_path: Path) -> None:
-    patient = {
-        "early_stopping": "True",
-        "early_stopping_min_epochs": "1",
-        "early_stopping_patience": "3",
-        "learning_rate": "0",
-    }
-    last_checkpoints = []
-    for name, parts in (("whole", ["40"]), ("parts", [str(number) for number in range(1, 41)])):
-        root = make_root(tmp_path / name)
-        (root / "checkpoints").mkdir()
-        for epochs in parts:
-            configure(root, **(patient | {"epochs": epochs}))
-            run(root, StopRequest(), lambda: 0.0)
-        last_checkpoints.append(max(path.name for path in (root / "checkpoints").glob("*.json")))
-    assert last_checkpoints[0] == last_checkpoints[1] < "checkpoint-0040.json"

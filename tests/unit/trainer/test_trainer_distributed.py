@@ -18,7 +18,7 @@ from sagemaker_sift.trainer.launcher import (
     run_processes,
 )
 from sagemaker_sift.trainer.ranks import Ranks
-from sagemaker_sift.trainer.stop import StopRequest
+from sagemaker_sift.trainer.stop import JoinInterrupted, StopRequest
 
 
 class Clock:
@@ -84,6 +84,20 @@ def test_the_port_can_be_moved() -> None:
     cluster = Cluster(("algo-1", "algo-2"), "algo-1")
     placement = Placement.from_environment(cluster, {"MASTER_PORT": "1234"})
     assert placement.rendezvous == "tcp://algo-1:1234"
+
+
+def test_processes_that_do_not_come_are_waited_for_within_bounds(tmp_path: Path) -> None:
+    placement = Placement(num_local=2, rendezvous=(tmp_path / "meeting").as_uri())
+    with pytest.raises(
+        TrainingError, match=r"2 processes .* did not find each other within 0 sec"
+    ):
+        placement.join(backend="gloo", timeout_s=0)
+
+
+def test_a_process_that_waits_for_another_is_stopped(tmp_path: Path) -> None:
+    placement = Placement(num_local=2, rendezvous=(tmp_path / "meeting").as_uri())
+    with pytest.raises(JoinInterrupted):
+        placement.join(backend="gloo", is_stopping=lambda: True)
 
 
 def test_one_process_alone_agrees_with_itself_at_once() -> None:

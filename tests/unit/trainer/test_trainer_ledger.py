@@ -4,9 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sagemaker_sift.trainer.data.cache import decode_set
+from sagemaker_sift.trainer.data.cache import DecodedSet, decode_set
 from sagemaker_sift.trainer.data.folder import list_train_images
 from sagemaker_sift.trainer.data.image import Unreadable
+from sagemaker_sift.trainer.data.image_set import ImageSet
 from sagemaker_sift.trainer.data.ledger import NUM_NAMED, UnreadableLedger
 from sagemaker_sift.trainer.errors import TrainingError
 from sagemaker_sift.trainer.ranks import Ranks
@@ -15,6 +16,17 @@ from tests.supports.trainer_data import fill_channel, make_image, write_image
 
 def unreadable(number: int) -> Unreadable:
     return Unreadable(f"train/a/{number}.jpg", "not a complete JPEG or PNG image")
+
+
+def decode(folder: ImageSet, budget_bytes: int, *, is_stopping: bool) -> DecodedSet | None:
+    return decode_set(
+        folder,
+        num_channels=3,
+        resize=None,
+        budget_bytes=budget_bytes,
+        num_threads=2,
+        is_stopping=lambda: is_stopping,
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,14 +101,7 @@ def test_a_folder_is_decoded_if_it_fits_the_budget(
     tmp_path: Path, budget_bytes: int, fits: bool
 ) -> None:
     folder = list_train_images(fill_channel(tmp_path, num_images=4), num_classes=2)
-    decoded = decode_set(
-        folder,
-        num_channels=3,
-        resize=None,
-        budget_bytes=budget_bytes,
-        num_threads=2,
-        is_stopping=lambda: False,
-    )
+    decoded = decode(folder, budget_bytes, is_stopping=False)
     assert (decoded is not None) == fits
     if decoded is not None:
         assert decoded.size_bytes == 8 * 10 * 10 * 3
@@ -107,17 +112,7 @@ def test_a_folder_is_decoded_if_it_fits_the_budget(
 
 def test_decoding_ends_when_the_job_is_asked_to_stop(tmp_path: Path) -> None:
     folder = list_train_images(fill_channel(tmp_path, num_images=4), num_classes=2)
-    assert (
-        decode_set(
-            folder,
-            num_channels=3,
-            resize=None,
-            budget_bytes=1 << 20,
-            num_threads=2,
-            is_stopping=lambda: True,
-        )
-        is None
-    )
+    assert decode(folder, 1 << 20, is_stopping=True) is None
 
 
 def test_one_large_image_among_small_ones_takes_only_its_own_memory(tmp_path: Path) -> None:
@@ -125,14 +120,7 @@ def test_one_large_image_among_small_ones_takes_only_its_own_memory(tmp_path: Pa
     large_HWC = np.zeros((1500, 1500, 3), np.uint8)
     write_image(tmp_path / "class0/0000.jpg", large_HWC)
     folder = list_train_images(tmp_path, num_classes=2)
-    decoded = decode_set(
-        folder,
-        num_channels=3,
-        resize=None,
-        budget_bytes=1 << 31,
-        num_threads=2,
-        is_stopping=lambda: False,
-    )
+    decoded = decode(folder, 1 << 31, is_stopping=False)
     assert decoded is not None
     assert isinstance(decoded.images, tuple)
     assert decoded.size_bytes == large_HWC.nbytes + 599 * 300
@@ -143,14 +131,7 @@ def test_images_of_several_sizes_are_kept_one_by_one(tmp_path: Path) -> None:
     larger_HWC = make_image(1, num_classes=2, size=12, seed=9)
     write_image(tmp_path / "class1/9999.png", larger_HWC)
     folder = list_train_images(tmp_path, num_classes=2)
-    decoded = decode_set(
-        folder,
-        num_channels=3,
-        resize=None,
-        budget_bytes=1 << 20,
-        num_threads=2,
-        is_stopping=lambda: False,
-    )
+    decoded = decode(folder, 1 << 20, is_stopping=False)
     assert decoded is not None
     assert isinstance(decoded.images, tuple)
     assert [image.shape[0] for image in decoded.images] == [10] * 6 + [12]

@@ -1,32 +1,22 @@
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from sagemaker_sift.contract.container import ContainerPaths
-from sagemaker_sift.trainer.config import TrainingConfig, read_config
+from sagemaker_sift.trainer.config import read_config
 from sagemaker_sift.trainer.data import stream_loader
-from sagemaker_sift.trainer.data.batch_plan import (
-    PlannedBatch,
-    SequentialPlan,
-    ShuffledPlan,
-)
-from sagemaker_sift.trainer.data.image_set import Record
 from sagemaker_sift.trainer.data.loader import Batch
-from sagemaker_sift.trainer.data.order import BatchShare
-from sagemaker_sift.trainer.data.pipe import Patience
-from sagemaker_sift.trainer.data.preparation import prepare_data, share_of
+from sagemaker_sift.trainer.data.preparation import prepare_data
 from sagemaker_sift.trainer.data.stream_loader import AgreedStop, StreamLoader
 from sagemaker_sift.trainer.errors import TrainingError
 from sagemaker_sift.trainer.stop import EpochInterrupted
 from tests.supports.pipes import (
     PIPE,
-    Labelled,
     describe_channels,
     encode_image,
     feeding,
@@ -35,16 +25,11 @@ from tests.supports.pipes import (
     pack_records,
     write_passes,
 )
+from tests.supports.stream_loader import CPU, IMAGES, make_pipe_root, never, open_loader
 from tests.supports.trainer_data import configure
 
-CPU = torch.device("cpu")
-IMAGES = label_images(36)
 MANY = IMAGES * 200
 """More than a shuffle's buffer and a pipe hold."""
-
-
-def never() -> bool:
-    return False
 
 
 @pytest.fixture(autouse=True)
@@ -52,40 +37,6 @@ def no_thread_is_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     assert set(threading.enumerate()) <= before
-
-
-def make_pipe_root(
-    root: Path,
-    images: list[Labelled] = IMAGES,
-    *,
-    num_passes: int = 4,
-    channel: str = "train",
-    **hyperparameters: str,
-) -> Path:
-    configure(root, **({"num_training_samples": "36"} | hyperparameters))
-    describe_channels(root, {"train": PIPE, channel: PIPE})
-    write_passes(root, channel, pack_records(images), num_passes=num_passes)
-    return root
-
-
-def open_loader(
-    root: Path,
-    channel: str = "train",
-    *,
-    rank: int = 0,
-    num_local: int = 1,
-    is_stopping: Callable[[], bool] = never,
-) -> StreamLoader:
-    environ = {"SIFT_LOCAL_RANK": str(rank), "SIFT_PROCESSES_PER_HOST": str(num_local)}
-    config: TrainingConfig = read_config(ContainerPaths(root), environ)
-    return stream_loader.build_stream_loader(
-        channel,
-        config,
-        share=share_of(config),
-        device=CPU,
-        is_stopping=is_stopping,
-        patience=Patience(limit_s=60, poll_s=0.002),
-    )
 
 
 def epoch(loader: StreamLoader, number: int) -> list[Batch]:
@@ -173,59 +124,6 @@ def test_ranks_have_equally_many_full_batches_of_different_images(
         assert sum(len(batch.labels) for batch in batches) == 8
     seen = [image for batches in ranks for image in prints(batches)]
     assert len(set(seen)) == len(seen) == 8 * num_batches
-
-
-@pytest.mark.parametrize("buffer_size", [1, 2, 3, 5, 100])
-@pytest.mark.parametrize("num_local", [1, 2, 3])
-def test_every_rank_plans_as_many_batches_at_any_length_and_buffer(
-    buffer_size: int, num_local: int
-) -> None:
-    for num_records in range(40):
-        found = []
-        for rank in range(num_local):
-            share = BatchShare.of(7, num_hosts=1, host_idx=0, num_local=num_local, local_rank=rank)
-            plan = ShuffledPlan(
-                num_batches=4,
-                share=share,
-                seed=0,
-                num_chances=3,
-                is_interrupted=never,
-                buffer_size=buffer_size,
-            )
-            batches = list(plan.batches(numbers(num_records), epoch=0, first_batch=0))
-            assert all(len(batch.records) == len(batch.chances) == share.size for batch in batches)
-            found.append(batches)
-        assert {len(batches) for batches in found} == {min(4, num_records // 7)}
-        names = [r.name for batches in found for batch in batches for r in batch.records]
-        assert len(set(names)) == len(names)
-
-
-@pytest.mark.parametrize("num_local", [1, 2, 3])
-def test_validation_plans_use_every_record_once_in_equally_many_batches(num_local: int) -> None:
-    for num_records in range(30):
-        found = []
-        for rank in range(num_local):
-            share = BatchShare.of(7, num_hosts=1, host_idx=0, num_local=num_local, local_rank=rank)
-            plan = SequentialPlan(share=share, is_interrupted=never)
-            found.append(list(plan.batches(numbers(num_records), epoch=0, first_batch=0)))
-            first = list(plan.batches(numbers(num_records), epoch=0, first_batch=2))
-            assert names_of(first) == names_of(found[-1][2:])
-        assert {len(batches) for batches in found} == {-(-num_records // 7)}
-        names = [
-            record.name
-            for batches in zip(*found, strict=True)
-            for batch in batches
-            for record in batch.records
-        ]
-        assert names == [str(idx) for idx in range(num_records)]
-
-
-def names_of(batches: list[PlannedBatch]) -> list[list[str]]:
-    return [[record.name for record in batch.records] for batch in batches]
-
-
-def numbers(num_records: int) -> Iterator[Record]:
-    return (Record(str(idx), np.zeros(9, np.uint8), 0) for idx in range(num_records))
 
 
 def test_ranks_validate_every_image_once(tmp_path: Path) -> None:
