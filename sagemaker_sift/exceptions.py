@@ -4,10 +4,15 @@
 
     * SiftError
       x InvalidRequestError      before any call: an argument is wrong (also ValueError)
+      x ConfigurationError       a SageMaker config file is broken; .file, .line (also ValueError)
       x MissingDependencyError   an extra is not installed (also ImportError)
       x BackendError             the backend refused or broke; .operation, .code
         + NotFoundError          there is no such job or algorithm
         + ConflictError          the name is taken, or the job is in the wrong state
+        + AccessDeniedError      the identity may not do it; .action
+        + CredentialsError       there are no credentials, or they are expired or wrong
+        + ThrottledError         too many calls, even after waiting and trying again
+        + UnreachableError       no answer: the network, the endpoint or the region
       x JobError                 the job ended without completing; .job_name, .reason, .log_tail
         + JobFailedError
         + JobStoppedError
@@ -40,6 +45,20 @@ class InvalidRequestError(SiftError, ValueError):
         super().__init__("\n".join(lines))
 
 
+class ConfigurationError(SiftError, ValueError):
+    """A SageMaker config file is broken.
+
+    Attributes:
+        file: Path or S3 URI.
+        line: Counted from 1; ``None`` if the file as a whole is meant.
+    """
+
+    def __init__(self, message: str, *, file: str, line: int | None = None) -> None:
+        self.file = file
+        self.line = line
+        super().__init__(f"{file}:{line}: {message}" if line else f"{file}: {message}")
+
+
 class MissingDependencyError(SiftError, ImportError):
     """An optional dependency is not installed; the message says which extra brings it."""
 
@@ -64,6 +83,31 @@ class NotFoundError(BackendError):
 
 class ConflictError(BackendError):
     """The name is taken, or the job is in a state that does not allow the call."""
+
+
+class AccessDeniedError(BackendError):
+    """The identity may not do what was asked.
+
+    Attributes:
+        action: The permission that is missing, such as ``sagemaker:CreateTrainingJob``; empty if
+            the service did not say.
+    """
+
+    def __init__(self, message: str, *, operation: str, code: str, action: str = "") -> None:
+        super().__init__(message, operation=operation, code=code)
+        self.action = action
+
+
+class CredentialsError(BackendError):
+    """There are no credentials, or they are expired or wrong."""
+
+
+class ThrottledError(BackendError):
+    """Too many calls, even after waiting and trying again."""
+
+
+class UnreachableError(BackendError):
+    """No answer: the network, the endpoint or the region."""
 
 
 class JobError(SiftError):

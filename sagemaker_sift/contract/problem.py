@@ -15,6 +15,7 @@ class Problem:
         path: Where the value stands, in the user's own terms: ``beta_value``,
             ``InputDataConfig[0].ChannelName``.
         message: Value, rule and remedy in one or two sentences.
+        source: Where the rule stands, such as ``"API model"``; empty for the contract's own.
 
     Example:
         >>> print(Problem("epochs", "is 0, but must be at least 1."))
@@ -23,9 +24,11 @@ class Problem:
 
     path: str
     message: str
+    source: str = ""
 
     def __str__(self) -> str:
-        return f"`{self.path}` {self.message}"
+        text = f"`{self.path}` {self.message}"
+        return f"{text} [{self.source}]" if self.source else text
 
 
 class ContractError(Exception):

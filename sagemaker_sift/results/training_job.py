@@ -13,7 +13,6 @@ from sagemaker_sift.results.metrics import TrainingJobAnalytics
 from sagemaker_sift.results.progress import choose_view
 from sagemaker_sift.session import JobSession
 
-_POLL_S = 0.3
 _LOG_TAIL_LINES = 15
 _ENDED = {"Completed", "Failed", "Stopped"}
 
@@ -93,7 +92,7 @@ class TrainingJob:
     def _follow(self, logs: bool | str | None, sleep: Callable[[float], None]) -> dict[str, Any]:
         description = self.describe()
         view = choose_view(logs, description.get("HyperParameters", {}))
-        position, shown = 0, ""
+        position, shown = None, ""
         try:
             while True:
                 description = self.describe()
@@ -105,7 +104,7 @@ class TrainingJob:
                     view.show_status(shown)
                 if description["TrainingJobStatus"] in _ENDED:
                     return description
-                sleep(_POLL_S)
+                sleep(self.session.poll_s)
         finally:
             view.close()
 

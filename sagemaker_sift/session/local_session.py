@@ -1,14 +1,9 @@
-"""Where jobs run, said once: every estimator of a session runs there.
-
-``LocalSession`` runs them on this machine. With it no code path can reach AWS, and no
-credentials are read.
-"""
+"""The session whose jobs run on this machine. With it no code path can reach AWS."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,67 +14,13 @@ from sagemaker_sift.backends.local.storage import to_file_uri
 from sagemaker_sift.backends.local.supervisor import LOG_NAME
 from sagemaker_sift.contract.metrics import MetricPoint
 from sagemaker_sift.contract.problem import Problem
+from sagemaker_sift.defaults import Defaults
+from sagemaker_sift.session.job_session import JobSession
 
 DEFAULT_LOCAL_ROOT = Path("~/.sagemaker-sift/local")
 """Where a :class:`LocalSession` keeps its jobs unless told otherwise."""
 
 _LOCAL_ROLE = "arn:aws:iam::000000000000:role/sagemaker-sift-local"
-
-
-class JobSession(ABC):
-    """What an estimator needs of the place where its jobs run.
-
-    **Ownership**: the session owns the client; estimators only borrow it.
-
-    Attributes:
-        sagemaker_client: Has the methods of boto3's SageMaker client.
-        stops_on_interrupt: Whether Ctrl-C while following a job stops the job too.
-        allows_file_uris: Whether ``file://`` may stand where SageMaker wants ``s3://``.
-    """
-
-    sagemaker_client: Any
-    stops_on_interrupt: bool
-    allows_file_uris: bool
-
-    @abstractmethod
-    def default_role(self) -> str:
-        """Return the role of jobs that name none."""
-
-    @abstractmethod
-    def default_output_path(self) -> str:
-        """Return the URI under which the artifacts of jobs go that name none."""
-
-    @abstractmethod
-    def to_input_uri(self, location: str) -> str:
-        """Return the URI of input data that a user named by URI or path."""
-
-    @abstractmethod
-    def find_storage_problems(self, request: Mapping[str, Any]) -> list[Problem]:
-        """Return what is wrong with the places that a request reads from and writes to."""
-
-    @abstractmethod
-    def upload_data(self, path: str, bucket: str | None = None, key_prefix: str = "data") -> str:
-        """Put a file or folder where jobs can read it and return its URI."""
-
-    @abstractmethod
-    def read_log(self, job_name: str, position: int = 0) -> tuple[list[str], int]:
-        """Return complete log lines from a position on, and the position after them."""
-
-    @abstractmethod
-    def read_metrics(self, job_name: str) -> list[MetricPoint]:
-        """Return every metric value that the job has reported, in order."""
-
-    @abstractmethod
-    def describe_log(self, job_name: str) -> str:
-        """Return where a person finds the log of a job."""
-
-    @abstractmethod
-    def describe_metrics(self, job_name: str) -> str:
-        """Return where a person finds the metrics of a job."""
-
-    @abstractmethod
-    def to_local_path(self, uri: str) -> Path:
-        """Return a path on this machine with the content of ``uri``."""
 
 
 class LocalSession(JobSession):
@@ -88,6 +29,9 @@ class LocalSession(JobSession):
     Args:
         root: Folder for jobs, logs and artifacts; by default ``~/.sagemaker-sift/local``. A new
             process that names the same root sees the same jobs.
+
+        defaults: Default values of jobs; none unless given. The files that an AWS session reads
+            are not read here, as they may lie on S3.
 
     Raises:
         OSError: If the root cannot be written.
@@ -101,8 +45,15 @@ class LocalSession(JobSession):
 
     stops_on_interrupt = True
     allows_file_uris = True
+    poll_s = 0.3
 
-    def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        defaults: Defaults | None = None,
+    ) -> None:
+        self.defaults = defaults or Defaults()
         self.root = Path(root if root is not None else DEFAULT_LOCAL_ROOT).expanduser().absolute()
         client = LocalSageMaker(self.root)
         self.sagemaker_client = client
@@ -114,6 +65,10 @@ class LocalSession(JobSession):
     def default_role(self) -> str:
         """Return a role that is recorded and not used."""
         return _LOCAL_ROLE
+
+    def expand_role(self, role: str) -> str:
+        """Return the role as an ARN; a bare name gets the account 000000000000."""
+        return role if role.startswith("arn:") else f"{_LOCAL_ROLE.rpartition('/')[0]}/{role}"
 
     def default_output_path(self) -> str:
         """Return the ``file://`` URI of the jobs' own folders."""
@@ -147,8 +102,9 @@ class LocalSession(JobSession):
         shutil.copy2(source, target / source.name)
         return f"{uri}/{source.name}"
 
-    def read_log(self, job_name: str, position: int = 0) -> tuple[list[str], int]:
+    def read_log(self, job_name: str, position: Any = None) -> tuple[list[str], Any]:
         """Return the complete log lines from a byte position on, and the position after them."""
+        position = position or 0
         path = self._log_path(job_name)
         if not path.exists():
             return [], position
