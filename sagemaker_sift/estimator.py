@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from sagemaker_sift.algorithm import Algorithm
 from sagemaker_sift.backends.errors import translate_errors
-from sagemaker_sift.contract.hyperparameter import to_text
-from sagemaker_sift.contract.hyperparameters import SPECS, Hyperparameters, read_values
-from sagemaker_sift.contract.problem import ContractError, closest
-from sagemaker_sift.contract.specification import ALGORITHM_NAME
+from sagemaker_sift.contract.problem import closest
+from sagemaker_sift.defaults import Defaults
+from sagemaker_sift.estimator_arguments import JobArguments, read_description, read_tags
 from sagemaker_sift.exceptions import InvalidRequestError
-from sagemaker_sift.inputs import read_channel
+from sagemaker_sift.inputs import read_channel, read_inputs
 from sagemaker_sift.requests.argument_name import name_arguments
-from sagemaker_sift.requests.training_job import (
-    TrainingJobDescription,
-    build_job_name,
-    build_training_job_request,
-)
+from sagemaker_sift.requests.hyperparameter_rules import HyperparameterRules
+from sagemaker_sift.requests.training_job import build_job_name, build_training_job_request
 from sagemaker_sift.requests.validation import check_training_job
 from sagemaker_sift.results.metrics import TrainingJobAnalytics
 from sagemaker_sift.results.summary import TrainingSummary, summarize
 from sagemaker_sift.results.training_job import TrainingJob
-from sagemaker_sift.session import JobSession
+from sagemaker_sift.session import JobSession, adopt_session
 
 _MAX_RUN_S = 24 * 60 * 60
-_KEYWORDS = (
-    "checkpoint_s3_uri",
-    "checkpoint_local_path",
-    "environment",
-    "enable_network_isolation",
-)
+_ARGUMENTS = frozenset(JobArguments.__annotations__)
 
 
-class AlgorithmEstimator:
+class AlgorithmEstimator(JobArguments):
     """Trains with an Algorithm resource.
 
     Argument names, order and defaults are those of ``AlgorithmEstimator`` in the SageMaker SDK
-    v2; ``instance_count`` left out means 1.
+    v2; ``instance_count`` left out means 1. What differs is listed in ``docs/differences.md``.
+    Arguments left out come from the session's config files where those give them. Every argument
+    is an attribute of the same name and may be changed before a launch.
 
     Args:
-        algorithm_arn: Name or ARN of the algorithm. The bundled one is
-            ``"sift-image-classification"``.
-        role: IAM role of the job; a local session needs none.
+        algorithm_arn: Name or ARN of the algorithm, or an :class:`Algorithm`, which needs no call.
+            The bundled one is ``"sift-image-classification"`` in a local session.
+        role: IAM role of the job, by name or ARN; a local session needs none.
         instance_count: Number of instances.
         instance_type: Such as ``"ml.g5.xlarge"``.
         volume_size: Of the storage volume, GB.
@@ -53,9 +47,10 @@ class AlgorithmEstimator:
         output_path: URI under which artifacts go; the session's own by default.
         output_kms_key: KMS key of the artifacts.
         base_job_name: What generated job names begin with; the algorithm's name by default.
-        sagemaker_session: Where jobs run, such as ``LocalSession()``.
+        sagemaker_session: Where jobs run, such as ``LocalSession()``; the SageMaker SDK's
+            sessions are taken too. By default a new :class:`Session`, on AWS.
         hyperparameters: By name; more by :meth:`set_hyperparameters`.
-        tags: ``[{"Key": ..., "Value": ...}]``.
+        tags: ``[{"Key": ..., "Value": ...}]``, or a mapping of key to value.
         subnets: Of the VPC.
         security_group_ids: Of the VPC.
         model_uri: URI of a model to go on from, given as the channel ``model_channel_name``.
@@ -64,11 +59,20 @@ class AlgorithmEstimator:
         encrypt_inter_container_traffic: Encrypt what instances say to each other.
         use_spot_instances: Train on spot capacity.
         max_wait: Longest wait for spot capacity plus run, seconds.
-        **more: ``checkpoint_s3_uri``, ``checkpoint_local_path``, ``environment`` and
-            ``enable_network_isolation``, as in the SDK's other estimators.
+        checkpoint_s3_uri: Where checkpoints are kept while the job runs.
+        checkpoint_local_path: Where the container finds them.
+        environment: Environment variables of the container.
+        enable_network_isolation: No network for the container; always on for algorithms of AWS
+            Marketplace.
+        max_retry_attempts: Tries after an internal error of the service, 1 to 30.
+        instance_groups: Of a heterogeneous cluster, instead of type and count.
+        keep_alive_period_in_seconds: Keep the machines for the next job, 0 to 21,600 s.
+        training_plan: ARN of reserved capacity.
+        disable_output_compression: Leave artifacts unpacked.
+        **unknown: Anything else is refused by name.
 
     Raises:
-        TypeError: If ``sagemaker_session`` is missing or an argument is unknown.
+        TypeError: If an argument is unknown.
         NotFoundError: If there is no such algorithm.
         InvalidRequestError: If ``hyperparameters`` break a rule.
 
@@ -85,69 +89,66 @@ class AlgorithmEstimator:
 
     def __init__(
         self,
-        algorithm_arn: str,
+        algorithm_arn: str | Algorithm,
         role: str | None = None,
         instance_count: int | None = None,
         instance_type: str | None = None,
-        volume_size: int = 30,
+        volume_size: int | None = 30,
         volume_kms_key: str | None = None,
-        max_run: int = _MAX_RUN_S,
+        max_run: int | None = _MAX_RUN_S,
         input_mode: str = "File",
         output_path: str | None = None,
         output_kms_key: str | None = None,
         base_job_name: str | None = None,
-        sagemaker_session: JobSession | None = None,
+        sagemaker_session: Any = None,
         hyperparameters: Mapping[str, Any] | None = None,
-        tags: Sequence[Mapping[str, str]] | None = None,
+        tags: Any = None,
         subnets: Sequence[str] | None = None,
         security_group_ids: Sequence[str] | None = None,
         model_uri: str | None = None,
         model_channel_name: str = "model",
         metric_definitions: Sequence[Mapping[str, str]] | None = None,
-        encrypt_inter_container_traffic: bool = False,
+        encrypt_inter_container_traffic: bool | None = None,
         use_spot_instances: bool = False,
         max_wait: int | None = None,
-        **more: Any,
+        *,
+        checkpoint_s3_uri: str | None = None,
+        checkpoint_local_path: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        enable_network_isolation: bool | None = None,
+        max_retry_attempts: int | None = None,
+        instance_groups: Sequence[Any] | None = None,
+        keep_alive_period_in_seconds: int | None = None,
+        training_plan: str | None = None,
+        disable_output_compression: bool | None = None,
+        **unknown: Any,
     ) -> None:
-        for name in more:
-            if name not in _KEYWORDS:
-                hint = closest(name, [*_KEYWORDS, *AlgorithmEstimator.__init__.__annotations__])
-                raise TypeError(f"{name!r} is not an argument of AlgorithmEstimator.{hint}")
-        if sagemaker_session is None:
-            raise TypeError(
-                "`sagemaker_session` is missing. Say where jobs run, such as LocalSession()."
-            )
-        self.algorithm_arn = algorithm_arn
-        self.sagemaker_session = sagemaker_session
-        self.role = role
+        given = {name: value for name, value in locals().items() if name in _ARGUMENTS}
+        for name in unknown:
+            hint = closest(name, AlgorithmEstimator.__init__.__annotations__)
+            raise TypeError(f"{name!r} is not an argument of AlgorithmEstimator.{hint}")
+        self.sagemaker_session: JobSession = adopt_session(sagemaker_session)
+        self.algorithm = (
+            algorithm_arn
+            if isinstance(algorithm_arn, Algorithm)
+            else Algorithm.find(algorithm_arn, self.sagemaker_session)
+        )
+        self.algorithm_arn = self.algorithm.arn or self.algorithm.name
+        if isinstance(algorithm_arn, str):
+            self.algorithm_arn = algorithm_arn
         self.base_job_name = base_job_name
         self.model_uri = model_uri
         self.model_channel_name = model_channel_name
-        self.output_path = output_path
         self.latest_training_job: TrainingJob | None = None
-        with translate_errors():
-            self.algorithm_spec: dict[str, Any] = (
-                sagemaker_session.sagemaker_client.describe_algorithm(AlgorithmName=algorithm_arn)
-            )
-        self._settings: dict[str, Any] = {
-            "instance_type": instance_type,
-            "instance_count": 1 if instance_count is None else instance_count,
-            "volume_size": volume_size,
-            "volume_kms_key": volume_kms_key,
-            "max_run": max_run,
-            "input_mode": input_mode,
-            "output_kms_key": output_kms_key,
-            "tags": tuple(tags or ()),
-            "subnets": subnets,
-            "security_group_ids": security_group_ids,
-            "metric_definitions": metric_definitions,
-            "encrypt_inter_container_traffic": encrypt_inter_container_traffic,
-            "use_spot_instances": use_spot_instances,
-            "max_wait": max_wait,
-            **more,
-        }
+        self.set_arguments(given | {"tags": read_tags(tags)}, self.sagemaker_session.defaults)
+        self._rules = HyperparameterRules(self.algorithm.training_specification)
         self._hyperparameters: dict[str, Any] = {}
         self.set_hyperparameters(**(hyperparameters or {}))
+
+    @property
+    def algorithm_spec(self) -> dict[str, Any]:
+        """The algorithm as DescribeAlgorithm gives it; the SDK v2's name."""
+        return self.algorithm.to_description()
 
     def set_hyperparameters(self, **hyperparameters: Any) -> None:
         """Set hyperparameters; those set before stay.
@@ -155,7 +156,7 @@ class AlgorithmEstimator:
         Raises:
             InvalidRequestError: With every unknown name, wrong type and value out of range.
         """
-        _, problems = read_values(hyperparameters)
+        problems = self._rules.find_problems(hyperparameters)
         if problems:
             raise InvalidRequestError(problems)
         self._hyperparameters |= hyperparameters
@@ -166,10 +167,11 @@ class AlgorithmEstimator:
         Raises:
             InvalidRequestError: If a required one is missing, or some do not go together.
         """
-        try:
-            return Hyperparameters(**self._hyperparameters).to_strings()
-        except ContractError as error:
-            raise InvalidRequestError(error.problems) from error
+        texts = self._rules.complete(self._hyperparameters)
+        problems = self._rules.find_conflicts(texts)
+        if problems:
+            raise InvalidRequestError(problems)
+        return texts
 
     def request(self, inputs: Any = None, job_name: str | None = None) -> dict[str, Any]:
         """Return the checked CreateTrainingJob request that :meth:`fit` would send.
@@ -182,27 +184,57 @@ class AlgorithmEstimator:
             InvalidRequestError: With everything that is wrong.
         """
         session = self.sagemaker_session
-        request = build_training_job_request(
-            TrainingJobDescription(
-                job_name=job_name or self._build_job_name(),
-                algorithm_name=self.algorithm_arn,
-                role=self.role or session.default_role(),
-                output_path=self.output_path or session.default_output_path(),
-                hyperparameters=self._hyperparameter_strings(),
-                channels=self._read_channels(inputs),
-                **self._settings,
-            )
-        )
+        request = self.unchecked_request(inputs, job_name)
         try:
             check_training_job(
                 request,
-                self.algorithm_spec["TrainingSpecification"],
+                self.algorithm_spec,
                 allow_file_uris=session.allows_file_uris,
                 further=session.find_storage_problems(request),
             )
         except InvalidRequestError as error:
             raise InvalidRequestError(name_arguments(error.problems, request)) from None
         return request
+
+    def validate(self, inputs: Any = None, job_name: str | None = None) -> None:
+        """Check the job as :meth:`fit` would, and send nothing.
+
+        Raises:
+            InvalidRequestError: With everything that is wrong.
+        """
+        self.request(inputs, job_name)
+
+    def unchecked_request(
+        self,
+        inputs: Any = None,
+        job_name: str | None = None,
+        *,
+        tuned: Collection[str] = (),
+    ) -> dict[str, Any]:
+        """Return the CreateTrainingJob request as it is, right or wrong.
+
+        Args:
+            inputs: As in :meth:`fit`.
+            job_name: As in :meth:`fit`.
+            tuned: Hyperparameters to leave out, because a tuning job sets them.
+        """
+        session = self.sagemaker_session
+        static = {k: value for k, value in self._hyperparameters.items() if k not in tuned}
+        texts = self._rules.complete(static)
+        isolation = self.enable_network_isolation
+        return build_training_job_request(
+            self.describe_job(
+                job_name=job_name or self._build_job_name(),
+                algorithm_name=self.algorithm_arn,
+                role=self._find_role(),
+                output_path=self.output_path or session.default_output_path(),
+                hyperparameters={k: text for k, text in texts.items() if k not in tuned},
+                channels=self._read_channels(inputs),
+                enable_network_isolation=bool(self.algorithm.product_id)
+                if isolation is None
+                else isolation,
+            )
+        )
 
     def fit(
         self,
@@ -214,8 +246,9 @@ class AlgorithmEstimator:
         """Launch a training job and, unless told otherwise, follow it to its end.
 
         Args:
-            inputs: A mapping of channel name to URI, path or ``TrainingInput``. A single one
-                stands for the channel ``train``.
+            inputs: A mapping of channel name to URI, path, ``TrainingInput`` or
+                ``FileSystemInput``. A single one stands for the channel that the algorithm
+                requires.
             wait: Whether to wait for the end.
             logs: While waiting, ``True`` shows progress, ``"All"`` the whole log, ``False``
                 nothing.
@@ -228,6 +261,7 @@ class AlgorithmEstimator:
             JobStoppedError: If it was stopped while waiting.
         """
         request = self.request(inputs, job_name)
+        self.sagemaker_session.prepare_output(request["OutputDataConfig"]["S3OutputPath"])
         with translate_errors():
             self.sagemaker_session.sagemaker_client.create_training_job(**request)
         self.latest_training_job = TrainingJob(request["TrainingJobName"], self.sagemaker_session)
@@ -238,48 +272,57 @@ class AlgorithmEstimator:
     def attach(
         cls,
         training_job_name: str,
-        sagemaker_session: JobSession,
+        sagemaker_session: Any = None,
         model_channel_name: str = "model",
     ) -> AlgorithmEstimator:
         """Return an estimator for a job that was launched before, by whatever process.
 
         Raises:
             NotFoundError: If there is no such job.
+            ValueError: If the job ran an image of its own rather than an Algorithm resource.
         """
-        job = TrainingJob(training_job_name, sagemaker_session)
+        job = TrainingJob(training_job_name, adopt_session(sagemaker_session))
         description = job.describe()
-        resources = description["ResourceConfig"]
-        vpc = description.get("VpcConfig", {})
-        stopping = description["StoppingCondition"]
-        checkpoints = description.get("CheckpointConfig", {})
-        estimator = cls(
-            description["AlgorithmSpecification"]["AlgorithmName"],
-            role=description["RoleArn"],
-            instance_count=resources["InstanceCount"],
-            instance_type=resources["InstanceType"],
-            volume_size=resources["VolumeSizeInGB"],
-            volume_kms_key=resources.get("VolumeKmsKeyId"),
-            max_run=stopping["MaxRuntimeInSeconds"],
-            max_wait=stopping.get("MaxWaitTimeInSeconds"),
-            input_mode=description["AlgorithmSpecification"]["TrainingInputMode"],
-            output_path=description["OutputDataConfig"]["S3OutputPath"],
-            output_kms_key=description["OutputDataConfig"].get("KmsKeyId"),
-            sagemaker_session=sagemaker_session,
-            hyperparameters=description.get("HyperParameters"),
-            subnets=vpc.get("Subnets"),
-            security_group_ids=vpc.get("SecurityGroupIds"),
-            model_channel_name=model_channel_name,
-            metric_definitions=description["AlgorithmSpecification"].get("MetricDefinitions"),
-            encrypt_inter_container_traffic=description.get(
-                "EnableInterContainerTrafficEncryption", False
-            ),
-            use_spot_instances=description.get("EnableManagedSpotTraining", False),
-            enable_network_isolation=description.get("EnableNetworkIsolation", False),
-            environment=description.get("Environment"),
-            checkpoint_s3_uri=checkpoints.get("S3Uri"),
-            checkpoint_local_path=checkpoints.get("LocalPath"),
-        )
+        estimator = cls.from_description(description, job.session, model_channel_name)
+        estimator.tags = job.tags(description)
         estimator.latest_training_job = job
+        return estimator
+
+    @classmethod
+    def from_description(
+        cls,
+        description: Mapping[str, Any],
+        sagemaker_session: Any = None,
+        model_channel_name: str = "model",
+    ) -> AlgorithmEstimator:
+        """Return an estimator that would launch the same job again.
+
+        Values of config files are not put in place of what the job left out.
+
+        Args:
+            description: A CreateTrainingJob request or a DescribeTrainingJob response.
+            sagemaker_session: Where it is to run.
+            model_channel_name: Name of the channel of a model to go on from.
+
+        Raises:
+            ValueError: If the job ran an image of its own rather than an Algorithm resource.
+        """
+        algorithm = description["AlgorithmSpecification"].get("AlgorithmName")
+        if not algorithm:
+            raise ValueError(
+                f"The job {description.get('TrainingJobName')!r} ran a container image, not an "
+                "Algorithm resource. Attach to jobs of an algorithm."
+            )
+        arguments = read_description(description)
+        hyperparameters = arguments.pop("hyperparameters")
+        estimator = cls(
+            algorithm, sagemaker_session=sagemaker_session, model_channel_name=model_channel_name
+        )
+        estimator.set_arguments({"tags": None} | arguments, Defaults())
+        own_metrics = estimator.algorithm.training_specification.get("MetricDefinitions")
+        if estimator.metric_definitions == own_metrics:
+            estimator.metric_definitions = None
+        estimator._hyperparameters = hyperparameters
         return estimator
 
     @property
@@ -290,7 +333,7 @@ class AlgorithmEstimator:
             ArtifactError: If the job has left no model, or none yet.
             RuntimeError: If nothing was launched yet.
         """
-        return self._job().model_data
+        return self.job().model_data
 
     @property
     def training_job_analytics(self) -> TrainingJobAnalytics:
@@ -299,7 +342,7 @@ class AlgorithmEstimator:
         Raises:
             RuntimeError: If nothing was launched yet.
         """
-        return self._job().analytics
+        return self.job().analytics
 
     def summary(self) -> TrainingSummary:
         """Return what the latest job achieved; printing it shows a table.
@@ -307,37 +350,43 @@ class AlgorithmEstimator:
         Raises:
             RuntimeError: If nothing was launched yet.
         """
-        return summarize(self._job())
+        return summarize(self.job())
 
-    def _job(self) -> TrainingJob:
+    def job(self) -> TrainingJob:
+        """Return the latest job.
+
+        Raises:
+            RuntimeError: If nothing was launched yet.
+        """
         if self.latest_training_job is None:
             raise RuntimeError("No job was launched yet. Call fit() or attach() first.")
         return self.latest_training_job
 
-    def _hyperparameter_strings(self) -> dict[str, str]:
-        """Return what goes into the request; it need not be complete, the request is checked."""
-        try:
-            return self.hyperparameters()
-        except InvalidRequestError:
-            values, _ = read_values(self._hyperparameters)
-            return {name: to_text(value, SPECS[name]) for name, value in values.items()}
+    def _find_role(self) -> str:
+        if self.role is None:
+            return self.sagemaker_session.default_role()
+        is_text = isinstance(self.role, str)  # anything else is refused with the request
+        return self.sagemaker_session.expand_role(self.role) if is_text else self.role
 
     def _build_job_name(self) -> str:
-        base = self.base_job_name or self.algorithm_arn.rsplit("/", 1)[-1] or ALGORITHM_NAME
+        base = self.base_job_name or self.algorithm_arn.rsplit("/", 1)[-1]
         return build_job_name(base, datetime.now(tz=UTC))
 
     def _read_channels(self, inputs: Any) -> dict[str, dict[str, Any]]:
-        if inputs is None:
-            inputs = {}
-        elif not isinstance(inputs, Mapping):
-            inputs = {"train": inputs}
-        given = dict(inputs)
+        channels = read_inputs(inputs, self._single_channel())
         if self.model_uri is not None:
-            given[self.model_channel_name] = self.model_uri
-        channels = {str(name): read_channel(value) for name, value in given.items()}
-        for channel in channels.values():
+            channels[self.model_channel_name] = read_channel(self.model_uri)
+        for name, channel in channels.items():
             source = channel["DataSource"].get("S3DataSource")
             if source is not None:
-                source = source | {"S3Uri": self.sagemaker_session.to_input_uri(source["S3Uri"])}
-                channel["DataSource"] = channel["DataSource"] | {"S3DataSource": source}
+                uri = self.sagemaker_session.to_input_uri(source["S3Uri"])
+                data_source = channel["DataSource"] | {"S3DataSource": source | {"S3Uri": uri}}
+                channels[name] = channel | {"DataSource": data_source}
         return channels
+
+    def _single_channel(self) -> str:
+        """Return the name of the channel that a single input is meant for."""
+        declared = self.algorithm.training_specification.get("TrainingChannels") or []
+        required = [channel["Name"] for channel in declared if channel.get("IsRequired")]
+        names = required or [channel["Name"] for channel in declared]
+        return str(names[0]) if names else "training"

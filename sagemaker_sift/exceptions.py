@@ -12,16 +12,20 @@
         + AccessDeniedError      the identity may not do it; .action
         + CredentialsError       there are no credentials, or they are expired or wrong
         + ThrottledError         too many calls, even after waiting and trying again
+        + AlgorithmFailedError   AWS refused an algorithm that was registered; .reasons
         + UnreachableError       no answer: the network, the endpoint or the region
       x JobError                 the job ended without completing; .job_name, .reason, .log_tail
         + JobFailedError
+          - TuningJobFailedError
         + JobStoppedError
+          - TuningJobStoppedError
       x ArtifactError            an archive is missing, damaged or unsafe to read
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 from sagemaker_sift.contract.problem import Problem
 
@@ -110,20 +114,36 @@ class UnreachableError(BackendError):
     """No answer: the network, the endpoint or the region."""
 
 
+class AlgorithmFailedError(BackendError):
+    """SageMaker could not make the algorithm ready: a validation or a scan of an image failed.
+
+    Attributes:
+        reasons: What failed, and why, in SageMaker's own words.
+    """
+
+    def __init__(self, name: str, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        lines = [f"  {reason}" for reason in self.reasons] or ["  SageMaker gave no reason."]
+        text = "\n".join([f"Algorithm {name!r} failed:", *lines])
+        super().__init__(text, operation="CreateAlgorithm", code="Failed")
+
+
 class JobError(SiftError):
     """A job ended without completing.
 
     Attributes:
-        job_name: The training job.
+        job_name: The training or tuning job.
         reason: The API's ``FailureReason``, or why it stopped.
         log_tail: The last lines of its log.
     """
+
+    _kind: ClassVar[str] = "Training job"
 
     def __init__(self, job_name: str, reason: str, log_tail: Sequence[str] = ()) -> None:
         self.job_name = job_name
         self.reason = reason
         self.log_tail = tuple(log_tail)
-        text = f"Training job {job_name!r}: {reason}"
+        text = f"{self._kind} {job_name!r}: {reason}"
         if self.log_tail:
             text += "\nThe end of its log:\n" + "\n".join(f"  {line}" for line in self.log_tail)
         super().__init__(text)
@@ -135,6 +155,18 @@ class JobFailedError(JobError):
 
 class JobStoppedError(JobError):
     """The job was stopped before it completed."""
+
+
+class TuningJobFailedError(JobFailedError):
+    """The tuning job failed; the reason is the service's own sentence."""
+
+    _kind = "Tuning job"
+
+
+class TuningJobStoppedError(JobStoppedError):
+    """The tuning job was stopped before it completed."""
+
+    _kind = "Tuning job"
 
 
 class ArtifactError(SiftError):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from sagemaker_sift.requests.api_shape import read_shape
 
 
 class TrainingInput:
@@ -21,8 +24,10 @@ class TrainingInput:
         instance_groups: Names of the instance groups that get the data.
         input_mode: ``File``, ``FastFile`` or ``Pipe``; overrides the job's.
         attribute_names: Attributes of an augmented manifest to read, in order.
-        target_attribute_name: Attribute to predict, of an augmented manifest.
-        shuffle_config: Anything with a ``seed``, or a seed, for Pipe mode.
+        target_attribute_name: Only AutoML jobs have it; checked and refused with the request.
+        shuffle_config: A :class:`ShuffleConfig`, or its seed.
+        hub_access_config: The API's ``HubAccessConfig``.
+        model_access_config: The API's ``ModelAccessConfig``.
 
     Attributes:
         config: The API's ``Channel``, without its name.
@@ -46,6 +51,8 @@ class TrainingInput:
         attribute_names: list[str] | None = None,
         target_attribute_name: str | None = None,
         shuffle_config: Any = None,
+        hub_access_config: Mapping[str, Any] | None = None,
+        model_access_config: Mapping[str, Any] | None = None,
     ) -> None:
         source: dict[str, Any] = {
             "S3DataType": s3_data_type,
@@ -56,9 +63,13 @@ class TrainingInput:
             source["InstanceGroupNames"] = list(instance_groups)
         if attribute_names is not None:
             source["AttributeNames"] = list(attribute_names)
+        if hub_access_config is not None:
+            source["HubAccessConfig"] = dict(hub_access_config)
+        if model_access_config is not None:
+            source["ModelAccessConfig"] = dict(model_access_config)
         self.config: dict[str, Any] = {"DataSource": {"S3DataSource": source}}
-        self.target_attribute_name = target_attribute_name
         optional = {
+            "TargetAttributeName": target_attribute_name,
             "CompressionType": compression,
             "ContentType": content_type,
             "RecordWrapperType": record_wrapping,
@@ -74,15 +85,67 @@ class TrainingInput:
         return f"TrainingInput({self.config['DataSource']['S3DataSource']['S3Uri']!r})"
 
 
+class FileSystemInput:
+    """The data of one channel on a shared file system.
+
+    Argument names and order are those of the SageMaker SDK v2. The job needs a VPC that reaches
+    the file system.
+
+    Args:
+        file_system_id: Such as ``fs-0123456789abcdef0``.
+        file_system_type: ``EFS`` or ``FSxLustre``.
+        directory_path: Absolute path of the data on the file system.
+        file_system_access_mode: ``ro`` (default) or ``rw``.
+        content_type: MIME type.
+
+    Attributes:
+        config: The API's ``Channel``, without its name.
+    """
+
+    def __init__(
+        self,
+        file_system_id: str,
+        file_system_type: str,
+        directory_path: str,
+        file_system_access_mode: str = "ro",
+        content_type: str | None = None,
+    ) -> None:
+        source = {
+            "FileSystemId": file_system_id,
+            "FileSystemType": file_system_type,
+            "DirectoryPath": directory_path,
+            "FileSystemAccessMode": file_system_access_mode,
+        }
+        self.config: dict[str, Any] = {"DataSource": {"FileSystemDataSource": source}}
+        if content_type is not None:
+            self.config["ContentType"] = content_type
+
+    def __repr__(self) -> str:
+        source = self.config["DataSource"]["FileSystemDataSource"]
+        return f"FileSystemInput({source['FileSystemId']!r}, {source['DirectoryPath']!r})"
+
+
+@dataclass
+class ShuffleConfig:
+    """In which order the data of a channel comes.
+
+    Args:
+        seed: Of the shuffling.
+    """
+
+    seed: int
+
+
 def read_channel(value: object) -> dict[str, Any]:
     """Return the API's ``Channel`` (without a name) of whatever a user gives for one.
 
     Args:
-        value: A URI or path; a :class:`TrainingInput`, ours or the SageMaker SDK's (anything
-            with a ``config`` mapping).
+        value: A URI or path; a :class:`TrainingInput` or :class:`FileSystemInput`, ours or the
+            SageMaker SDK v2's (anything with a ``config`` mapping); the SDK v3's ``InputData``
+            or ``Channel``; the API's own mapping with a ``DataSource``.
 
     Raises:
-        TypeError: If it is neither.
+        TypeError: If it is none of them.
 
     Example:
         >>> read_channel("data/train")["DataSource"]["S3DataSource"]["S3Uri"]
@@ -92,9 +155,54 @@ def read_channel(value: object) -> dict[str, Any]:
         value = value.__fspath__()
     if isinstance(value, str):
         return TrainingInput(value).config
-    config = getattr(value, "config", None)
-    if isinstance(config, Mapping):
-        return dict(config)
+    config = getattr(value, "config", value)
+    if not isinstance(config, Mapping) and hasattr(value, "data_source"):
+        config = _read_v3_channel(value)
+    if isinstance(config, Mapping) and "DataSource" in config:
+        return {name: field for name, field in config.items() if name != "ChannelName"}
     raise TypeError(
-        f"{value!r} is no channel. Give a URI, a path or a TrainingInput for each channel name."
+        f"{value!r} is no channel. Give a URI, a path, a TrainingInput or a FileSystemInput "
+        "for each channel name."
     )
+
+
+def read_inputs(inputs: Any, single_name: str) -> dict[str, dict[str, Any]]:
+    """Return the channels that a user gave to ``fit``, by name.
+
+    Args:
+        inputs: A mapping of channel name to anything that :func:`read_channel` reads; a list of
+            the SDK v3's channels, which have names; a single channel; or ``None``.
+        single_name: Name of a single channel.
+
+    Raises:
+        TypeError: If a value is no channel.
+    """
+    if inputs is None:
+        return {}
+    if isinstance(inputs, Mapping) and "DataSource" not in inputs:
+        return {str(name): read_channel(value) for name, value in inputs.items()}
+    if isinstance(inputs, (list, tuple)):
+        return {str(_read_name(channel)): read_channel(channel) for channel in inputs}
+    return {single_name: read_channel(inputs)}
+
+
+def _read_name(channel: Any) -> Any:
+    if isinstance(channel, Mapping) and "ChannelName" in channel:
+        return channel["ChannelName"]
+    name = getattr(channel, "channel_name", None)
+    if name is None:
+        raise TypeError(f"{channel!r} has no channel name. Give a mapping of name to channel.")
+    return name
+
+
+def _read_v3_channel(value: Any) -> Any:
+    """Return the API's form of the SDK v3's ``InputData`` or ``Channel``."""
+    source = value.data_source
+    if isinstance(source, str):
+        return TrainingInput(source, content_type=getattr(value, "content_type", None)).config
+    if hasattr(value, "model_dump"):
+        channel = read_shape(value, "Channel")
+        if "S3DataType" in channel["DataSource"]:
+            channel["DataSource"] = {"S3DataSource": channel["DataSource"]}
+        return channel
+    return None

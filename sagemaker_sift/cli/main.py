@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from sagemaker_sift import __version__
-from sagemaker_sift.cli import pilot, quickstart, train
+from sagemaker_sift.cli import algorithm, config, pilot, quickstart, train, tune
 from sagemaker_sift.exceptions import JobStoppedError, SiftError
 
 EXIT_OK = 0
@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (quickstart, train, pilot):
+    for module in (quickstart, train, tune, pilot, algorithm, config):
         module.add_command(commands)
     return parser
 
@@ -35,12 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except KeyboardInterrupt:
-        print("interrupted; the training job was stopped, its model saved", file=sys.stderr)
+        is_local = getattr(options, "local", "") is not None
+        end = "; the training job was stopped, its model saved" if is_local else ""
+        print(f"interrupted{end}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except JobStoppedError as error:
         print(f"stopped: {error}", file=sys.stderr)
         return EXIT_ERROR
-    except (SiftError, OSError) as error:
+    except (SiftError, OSError, LookupError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_ERROR
     return code

@@ -20,7 +20,7 @@ from sagemaker_sift.cli.hyperparameter_option import (
     add_hyperparameter_option,
     read_hyperparameters,
 )
-from sagemaker_sift.cli.train import count_training_images
+from sagemaker_sift.cli.job_option import count_training_images
 from sagemaker_sift.contract.container import ContainerPaths
 from sagemaker_sift.contract.specification import ALGORITHM_NAME
 from sagemaker_sift.estimator import AlgorithmEstimator

@@ -6,6 +6,7 @@ Source: API reference of CreateAlgorithm, ``TrainingSpecification`` and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sagemaker_sift.contract.channels import CHANNELS, Channel
@@ -89,6 +90,21 @@ def build_training_specification(training_image: str) -> dict[str, Any]:
             if metric.is_objective
         ],
     }
+
+
+def is_bundled(specification: Mapping[str, Any]) -> bool:
+    """Return whether a ``TrainingSpecification`` is that of the bundled algorithm.
+
+    Its name does not tell: it may be registered under any. Its hyperparameters do.
+
+    Example:
+        >>> is_bundled(build_training_specification("image:1"))
+        True
+        >>> is_bundled({"SupportedHyperParameters": [{"Name": "max_leaf_nodes"}]})
+        False
+    """
+    declared = specification.get("SupportedHyperParameters") or []
+    return {entry.get("Name") for entry in declared} == set(SPECS)
 
 
 def build_metric_definitions() -> list[dict[str, str]]:

@@ -2,7 +2,7 @@
 
 botocore's client checks types, required members and minimums. Its model also holds patterns,
 enumerations and maximums, which only the service enforces; here all of them are checked, before
-anything is sent. Patterns with Unicode classes, which Python's ``re`` lacks, are passed over.
+anything is sent.
 
 Source: the service model that botocore carries (``sagemaker/2017-07-24``).
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,6 +31,9 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
 }
 _URI_SHAPES = {"S3Uri", "S3ModelUri"}
+_UNICODE_CLASSES = {r"\p{L}": "a-zA-Z", r"\p{Z}": " ", r"\p{N}": "0-9"}
+_STAND_INS = {"L": "a", "Z": " ", "N": "0"}
+SOURCE = "API model"
 
 
 class WrongType(Problem):
@@ -39,6 +43,16 @@ class WrongType(Problem):
 @functools.cache
 def _load_service_model() -> Any:
     return botocore.session.get_session().get_service_model("sagemaker")
+
+
+def load_shape(name: str) -> Any:
+    """Return botocore's shape ``name`` of the SageMaker service.
+
+    Example:
+        >>> load_shape("ShuffleConfig").required_members
+        ['Seed']
+    """
+    return _load_service_model().shape_for(name)
 
 
 def find_violations(
@@ -54,7 +68,7 @@ def find_violations(
     Example:
         >>> for problem in find_violations("StopTrainingJob", {"TrainingJobName": "a b"}):
         ...     print(problem)
-        `TrainingJobName` is 'a b', but must match [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}.
+        `TrainingJobName` is 'a b', but must match [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}. [API model]
     """
     shape = _load_service_model().operation_model(operation).input_shape
     return list(_walk(request, shape, "", allow_file_uris))
@@ -64,7 +78,7 @@ def _walk(value: Any, shape: Any, path: str, allow_files: bool) -> Iterator[Prob
     expected = _PYTHON_TYPES.get(shape.type_name)
     is_number_like_bool = isinstance(value, bool) and bool not in (expected or (bool,))
     if expected and (not isinstance(value, expected) or is_number_like_bool):
-        yield WrongType(path, f"is {value!r}, but must be a {shape.type_name}.")
+        yield WrongType(path, f"is {value!r}, but must be a {shape.type_name}.", SOURCE)
         return
     if shape.type_name == "structure":
         yield from _walk_structure(value, shape, path, allow_files)
@@ -82,13 +96,13 @@ def _walk_structure(value: Any, shape: Any, path: str, allow_files: bool) -> Ite
     prefix = f"{path}." if path else ""
     for name in shape.required_members:
         if name not in value:
-            yield Problem(f"{prefix}{name}", "is required, but missing.")
+            yield Problem(f"{prefix}{name}", "is required, but missing.", SOURCE)
     for name, member in value.items():
         if name in shape.members:
             yield from _walk(member, shape.members[name], f"{prefix}{name}", allow_files)
         else:
             hint = closest(name, shape.members)
-            yield Problem(f"{prefix}{name}", f"is not a field of the API.{hint}")
+            yield Problem(f"{prefix}{name}", f"is not a field of the API.{hint}", SOURCE)
 
 
 def _check_rules(value: Any, shape: Any, path: str, allow_files: bool) -> Iterator[Problem]:
@@ -101,11 +115,14 @@ def _check_rules(value: Any, shape: Any, path: str, allow_files: bool) -> Iterat
         noun = " characters"
     what = f"has {size}{noun}" if is_sized else f"is {value!r}"
     low, high = shape.metadata.get("min"), shape.metadata.get("max")
+    is_sound = True
     if low is not None and size < low:
-        yield Problem(path, f"{what}, but must {verb} at least {low}.")
+        is_sound = False
+        yield Problem(path, f"{what}, but must {verb} at least {low}.", SOURCE)
     if high is not None and size > high:
-        yield Problem(path, f"{what}, but must {verb} at most {high}.")
-    if isinstance(value, str):
+        is_sound = False
+        yield Problem(path, f"{what}, but must {verb} at most {high}.", SOURCE)
+    if isinstance(value, str) and is_sound:
         yield from _check_text(value, shape, path, allow_files)
 
 
@@ -114,15 +131,31 @@ def _check_text(value: str, shape: Any, path: str, allow_files: bool) -> Iterato
     if choices:
         if value not in choices:
             few = f" Known: {', '.join(choices)}." if len(choices) <= 12 else ""
-            yield Problem(
-                path, f"is {value!r}, which the API does not know.{closest(value, choices)}{few}"
-            )
+            hint = closest(value, choices)
+            yield Problem(path, f"is {value!r}, which the API does not know.{hint}{few}", SOURCE)
         return
     if allow_files and shape.name in _URI_SHAPES and value.startswith("file:///"):
         return
     pattern = shape.metadata.get("pattern", ".*")
-    if r"\p{" not in pattern and not re.fullmatch(pattern, value, re.DOTALL):
+    if not _matches(pattern, value):
         if shape.name in _URI_SHAPES:
-            yield Problem(path, f"is {value!r}, but must be a URI such as 's3://bucket/prefix'.")
+            message = f"is {value!r}, but must be a URI such as 's3://bucket/prefix'."
+            yield Problem(path, message, SOURCE)
         else:
-            yield Problem(path, f"is {value!r}, but must match {pattern}.")
+            yield Problem(path, f"is {value!r}, but must match {pattern}.", SOURCE)
+
+
+def _matches(pattern: str, value: str) -> bool:
+    """Return whether the whole value matches, Unicode classes included.
+
+    Python's ``re`` has no classes of the Unicode categories L, Z and N: a character of them
+    beyond ASCII is replaced by an ASCII one of the same category.
+    """
+    if r"\p{" in pattern:
+        for name, characters in _UNICODE_CLASSES.items():
+            pattern = pattern.replace(name, characters)
+        value = "".join(
+            char if char.isascii() else _STAND_INS.get(unicodedata.category(char)[0], char)
+            for char in value
+        )
+    return r"\p{" in pattern or re.fullmatch(pattern, value, re.DOTALL) is not None

@@ -25,23 +25,28 @@ class TrainingJobDescription:
     job_name: str
     algorithm_name: str
     role: str
-    instance_type: str
-    instance_count: int
-    volume_size: int
+    volume_size: int | None
     max_run: int
     input_mode: str
     output_path: str
     hyperparameters: Mapping[str, str]
     channels: Mapping[str, Mapping[str, Any]]
+    instance_type: str | None = None
+    instance_count: int | None = None
+    instance_groups: Sequence[Mapping[str, Any]] | None = None
+    keep_alive_period_in_seconds: int | None = None
+    training_plan: str | None = None
     volume_kms_key: str | None = None
     output_kms_key: str | None = None
     subnets: Sequence[str] | None = None
     security_group_ids: Sequence[str] | None = None
     metric_definitions: Sequence[Mapping[str, str]] | None = None
-    encrypt_inter_container_traffic: bool = False
-    enable_network_isolation: bool = False
-    use_spot_instances: bool = False
+    encrypt_inter_container_traffic: bool | None = None
+    enable_network_isolation: bool | None = None
+    use_spot_instances: bool | None = None
     max_wait: int | None = None
+    max_retry_attempts: int | None = None
+    disable_output_compression: bool | None = None
     checkpoint_s3_uri: str | None = None
     checkpoint_local_path: str | None = None
     environment: Mapping[str, str] | None = None
@@ -61,16 +66,13 @@ def build_training_job_request(job: TrainingJobDescription) -> dict[str, Any]:
         },
         "RoleArn": job.role,
         "OutputDataConfig": _drop_unset(
-            {"S3OutputPath": job.output_path, "KmsKeyId": job.output_kms_key}
-        ),
-        "ResourceConfig": _drop_unset(
             {
-                "InstanceType": job.instance_type,
-                "InstanceCount": job.instance_count,
-                "VolumeSizeInGB": job.volume_size,
-                "VolumeKmsKeyId": job.volume_kms_key,
+                "S3OutputPath": job.output_path,
+                "KmsKeyId": job.output_kms_key,
+                "CompressionType": "NONE" if job.disable_output_compression else None,
             }
         ),
+        "ResourceConfig": _build_resources(job),
         "StoppingCondition": _drop_unset(
             {"MaxRuntimeInSeconds": job.max_run, "MaxWaitTimeInSeconds": job.max_wait}
         ),
@@ -89,7 +91,7 @@ def build_training_job_request(job: TrainingJobDescription) -> dict[str, Any]:
             "Subnets": list(job.subnets or ()),
             "SecurityGroupIds": list(job.security_group_ids or ()),
         }
-    if job.checkpoint_s3_uri is not None:
+    if job.checkpoint_s3_uri is not None or job.checkpoint_local_path is not None:
         request["CheckpointConfig"] = _drop_unset(
             {"S3Uri": job.checkpoint_s3_uri, "LocalPath": job.checkpoint_local_path}
         )
@@ -98,11 +100,27 @@ def build_training_job_request(job: TrainingJobDescription) -> dict[str, Any]:
             "EnableInterContainerTrafficEncryption": job.encrypt_inter_container_traffic or None,
             "EnableNetworkIsolation": job.enable_network_isolation or None,
             "EnableManagedSpotTraining": job.use_spot_instances or None,
+            "RetryStrategy": _drop_unset({"MaximumRetryAttempts": job.max_retry_attempts}) or None,
             "Environment": dict(job.environment) if job.environment else None,
             "Tags": [dict(tag) for tag in job.tags] or None,
         }
     )
     return request
+
+
+def _build_resources(job: TrainingJobDescription) -> dict[str, Any]:
+    groups = job.instance_groups
+    return _drop_unset(
+        {
+            "InstanceType": job.instance_type,
+            "InstanceCount": job.instance_count,
+            "VolumeSizeInGB": job.volume_size,
+            "VolumeKmsKeyId": job.volume_kms_key,
+            "InstanceGroups": None if groups is None else [dict(group) for group in groups],
+            "KeepAlivePeriodInSeconds": job.keep_alive_period_in_seconds,
+            "TrainingPlanArn": job.training_plan,
+        }
+    )
 
 
 def build_job_name(base: str, now: datetime) -> str:

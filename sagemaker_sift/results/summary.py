@@ -11,6 +11,7 @@ from sagemaker_sift.contract.metrics import (
     VALIDATION_ACCURACY,
 )
 from sagemaker_sift.contract.sifting_report import SIFTING_REPORT_NAME, SiftingReport
+from sagemaker_sift.exceptions import NotFoundError
 from sagemaker_sift.results.artifacts import read_member
 from sagemaker_sift.results.training_job import TrainingJob
 
@@ -104,7 +105,10 @@ def summarize(job: TrainingJob) -> TrainingSummary:
 
 
 def _read_sifting(job: TrainingJob) -> SiftingReport | None:
-    archive = job.output_data
+    try:
+        archive = job.output_data
+    except NotFoundError:
+        return None
     if not archive.exists():
         return None
     content = read_member(archive, f"data/{SIFTING_REPORT_NAME}")

@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sagemaker_sift.backends.errors import translate_errors
-from sagemaker_sift.exceptions import ArtifactError, BackendError, JobFailedError, JobStoppedError
+from sagemaker_sift.exceptions import (
+    AccessDeniedError,
+    ArtifactError,
+    BackendError,
+    JobFailedError,
+    JobStoppedError,
+)
+from sagemaker_sift.results.download import download_artifact
 from sagemaker_sift.results.metrics import TrainingJobAnalytics
 from sagemaker_sift.results.progress import choose_view
 from sagemaker_sift.session import JobSession
 
 _LOG_TAIL_LINES = 15
 _ENDED = {"Completed", "Failed", "Stopped"}
+
+
+def list_tags(session: JobSession, arn: str) -> list[dict[str, str]]:
+    """Return the tags of a resource; none, with a warning, if the identity may not list them."""
+    tags: list[dict[str, str]] = []
+    page: dict[str, Any] = {}
+    try:
+        with translate_errors():
+            while True:
+                response = session.sagemaker_client.list_tags(ResourceArn=arn, **page)
+                tags += [dict(tag) for tag in response["Tags"]]
+                if not response.get("NextToken"):
+                    return tags
+                page = {"NextToken": response["NextToken"]}
+    except AccessDeniedError as error:
+        warnings.warn(f"The tags of {arn} are not known: {error}", stacklevel=3)
+        return []
 
 
 class TrainingJob:
@@ -65,7 +92,8 @@ class TrainingJob:
     ) -> dict[str, Any]:
         """Follow the job to its end and return its description.
 
-        Ctrl-C stops the job too where the session says so (a local one does).
+        Ctrl-C stops the job too where the session says so (a local one does); elsewhere the job
+        runs on, and a line says how to come back to it.
 
         Args:
             logs: ``True`` shows progress, ``"All"`` the whole log, ``False`` nothing.
@@ -81,6 +109,12 @@ class TrainingJob:
             if self.session.stops_on_interrupt:
                 self.stop()
                 self._follow(False, sleep)
+            else:
+                sys.stderr.write(
+                    f"\nTraining job {self.name} runs on. Come back to it with "
+                    f"AlgorithmEstimator.attach({self.name!r}), stop it with "
+                    f"TrainingJob({self.name!r}, session).stop().\n"
+                )
             raise
         reason = description.get("FailureReason", "")
         if description["TrainingJobStatus"] == "Failed":
@@ -93,10 +127,17 @@ class TrainingJob:
         description = self.describe()
         view = choose_view(logs, description.get("HyperParameters", {}))
         position, shown = None, ""
+        may_read = logs not in {False, None, "None"}
         try:
             while True:
                 description = self.describe()
-                lines, position = self.session.read_log(self.name, position)
+                try:
+                    lines, position = (
+                        self.session.read_log(self.name, position) if may_read else ([], None)
+                    )
+                except AccessDeniedError as error:  # a job can be waited for without its log
+                    may_read, lines = False, []
+                    warnings.warn(f"The log of {self.name} is not shown: {error}", stacklevel=3)
                 for line in lines:
                     view.show_line(line)
                 if description["SecondaryStatus"] != shown:
@@ -108,13 +149,38 @@ class TrainingJob:
         finally:
             view.close()
 
+    def tags(self, description: Mapping[str, Any] | None = None) -> list[dict[str, str]]:
+        """Return the tags of the job; none, with a warning, if the identity may not list them.
+
+        Args:
+            description: What :meth:`describe` returned, to spare a call.
+        """
+        arn = (self.describe() if description is None else description)["TrainingJobArn"]
+        return list_tags(self.session, arn)
+
+    def download(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
+        """Unpack the model's artifact into a folder and return the paths of its files.
+
+        Args:
+            folder: Made if it is not there.
+            overwrite: Whether files of the same names may be replaced.
+
+        Raises:
+            ArtifactError: If the job has left no model, or the archive is damaged or unsafe.
+            FileExistsError: If a file is there already.
+        """
+        return download_artifact(self.session, self.model_data, Path(folder), overwrite=overwrite)
+
     def read_log(self) -> list[str]:
         """Return every line of the log so far."""
         return self.session.read_log(self.name)[0]
 
     def read_log_tail(self, num_lines: int = _LOG_TAIL_LINES) -> list[str]:
-        """Return the last lines of the log."""
-        return self.read_log()[-num_lines:]
+        """Return the last lines of the log; none if the identity may not read it."""
+        try:
+            return self.read_log()[-num_lines:]
+        except AccessDeniedError:
+            return []
 
     @property
     def analytics(self) -> TrainingJobAnalytics:

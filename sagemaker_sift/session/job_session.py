@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sagemaker_sift.contract.metrics import MetricPoint
 from sagemaker_sift.contract.problem import Problem
 from sagemaker_sift.defaults import Defaults
+from sagemaker_sift.session.explanation import Explanation
 
 
 class JobSession(ABC):
@@ -52,8 +54,27 @@ class JobSession(ABC):
         """Return what is wrong with the places that a request reads from and writes to."""
 
     @abstractmethod
-    def upload_data(self, path: str, bucket: str | None = None, key_prefix: str = "data") -> str:
-        """Put a file or folder where jobs can read it and return its URI."""
+    def upload_data(
+        self,
+        path: str | os.PathLike[str],
+        bucket: str | None = None,
+        key_prefix: str = "data",
+        callback: Callable[[int], None] | None = None,
+        extra_args: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Put a file or folder where jobs can read it and return its URI.
+
+        Args:
+            path: Of the file or folder.
+            bucket: Where; the default bucket by default.
+            key_prefix: What keys begin with.
+            callback: Called with each number of bytes that were sent.
+            extra_args: boto3's ``ExtraArgs``, such as a KMS key.
+        """
+
+    @abstractmethod
+    def prepare_output(self, uri: str) -> None:
+        """Make the place that artifacts go to, where this session is to make it."""
 
     @abstractmethod
     def read_log(self, job_name: str, position: Any = None) -> tuple[list[str], Any]:
@@ -80,3 +101,7 @@ class JobSession(ABC):
     @abstractmethod
     def to_local_path(self, uri: str) -> Path:
         """Return a path on this machine with the content of ``uri``."""
+
+    @abstractmethod
+    def explain(self) -> Explanation:
+        """Return the settings of this session and of its jobs, with their sources."""

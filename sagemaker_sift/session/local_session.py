@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ from sagemaker_sift.backends.local.client import LocalSageMaker
 from sagemaker_sift.backends.local.metric_log import METRICS_NAME, read_points
 from sagemaker_sift.backends.local.storage import to_file_uri
 from sagemaker_sift.backends.local.supervisor import LOG_NAME
+from sagemaker_sift.backends.local_files import find_files
 from sagemaker_sift.contract.metrics import MetricPoint
 from sagemaker_sift.contract.problem import Problem
-from sagemaker_sift.defaults import Defaults
+from sagemaker_sift.defaults import Defaults, Setting
+from sagemaker_sift.session.explanation import Explanation, explain_defaults
 from sagemaker_sift.session.job_session import JobSession
 
 DEFAULT_LOCAL_ROOT = Path("~/.sagemaker-sift/local")
@@ -87,20 +89,41 @@ class LocalSession(JobSession):
         client: LocalSageMaker = self.sagemaker_client
         return client.find_storage_problems(request)
 
-    def upload_data(self, path: str, bucket: str | None = None, key_prefix: str = "data") -> str:
+    def prepare_output(self, uri: str) -> None:
+        """Do nothing: the local client makes the folders of a job."""
+
+    def upload_data(
+        self,
+        path: str | os.PathLike[str],
+        bucket: str | None = None,
+        key_prefix: str = "data",
+        callback: Callable[[int], None] | None = None,
+        extra_args: Mapping[str, Any] | None = None,
+    ) -> str:
         """Copy a file or folder into a bucket of this session and return its ``s3://`` URI.
+
+        Args:
+            path: Of the file or folder; links in it are followed.
+            bucket: Any name; the session's own by default.
+            key_prefix: What keys begin with.
+            callback: Called with the size of each file that was copied, bytes.
+            extra_args: Taken for the sake of code that runs on AWS too; without effect here.
 
         Raises:
             FileNotFoundError: If there is nothing at ``path``.
+            InvalidRequestError: If there is nothing in the folder, or something that is no file.
         """
+        source = Path(path).expanduser()
+        files = find_files(source)
         uri = f"s3://{bucket or self.default_bucket()}/{key_prefix.strip('/')}"
-        source, target = Path(path).expanduser(), self._storage.to_path(uri)
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
-            return uri
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target / source.name)
-        return f"{uri}/{source.name}"
+        target = self._storage.to_path(uri)
+        for file in files:
+            copy = target / file.name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file.path, copy)
+            if callback is not None:
+                callback(copy.stat().st_size)
+        return uri if source.is_dir() else f"{uri}/{source.name}"
 
     def read_log(self, job_name: str, position: Any = None) -> tuple[list[str], Any]:
         """Return the complete log lines from a byte position on, and the position after them."""
@@ -129,6 +152,17 @@ class LocalSession(JobSession):
     def describe_metrics(self, job_name: str) -> str:
         """Return the path of a job's metrics, one JSON object a line."""
         return str(self._storage.job_folder(job_name) / METRICS_NAME)
+
+    def explain(self) -> Explanation:
+        """Return the settings of this session and of its jobs, with their sources."""
+        return Explanation(
+            [
+                Setting("root", str(self.root), "LocalSession"),
+                Setting("account", _LOCAL_ROLE.split(":")[4], "LocalSession"),
+                Setting("default_bucket", self.default_bucket(), "LocalSession"),
+                *explain_defaults(self.defaults),
+            ]
+        )
 
     def _log_path(self, job_name: str) -> Path:
         return self._storage.job_folder(job_name) / LOG_NAME

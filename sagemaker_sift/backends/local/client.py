@@ -26,7 +26,7 @@ from sagemaker_sift.backends.local.store import JobExistsError, JobStore, Record
 from sagemaker_sift.contract.problem import Problem
 from sagemaker_sift.contract.specification import ALGORITHM_NAME
 from sagemaker_sift.exceptions import InvalidRequestError
-from sagemaker_sift.requests.service_model import WrongType, find_violations
+from sagemaker_sift.requests.service_model import WrongType, find_violations, load_shape
 from sagemaker_sift.requests.validation import check_training_job
 
 _TIMES = ("CreationTime", "TrainingStartTime", "TrainingEndTime", "LastModifiedTime")
@@ -121,7 +121,7 @@ class LocalSageMaker:
     ) -> dict[str, Any]:
         """Return the summaries of all jobs, newest first."""
         records = [self._settle(record) for record in self._store.list()]
-        fields = ("TrainingJobName", "TrainingJobArn", "TrainingJobStatus", *_TIMES)
+        fields = set(load_shape("TrainingJobSummary").members)
         return {
             "TrainingJobSummaries": [
                 {
@@ -134,6 +134,28 @@ class LocalSageMaker:
                 and (NameContains or "").lower() in record["TrainingJobName"].lower()
             ]
         }
+
+    def create_hyper_parameter_tuning_job(self, **request: Any) -> dict[str, Any]:
+        """Refuse: this version tunes on Amazon SageMaker only.
+
+        Raises:
+            ClientError: ``UnsupportedOperation``, always.
+        """
+        raise _error(
+            "CreateHyperParameterTuningJob",
+            "UnsupportedOperation",
+            "Tuning jobs do not run on this machine yet. request() and validate() check them "
+            "here; with sagemaker_session=Session() they run on Amazon SageMaker.",
+        )
+
+    def list_tags(self, *, ResourceArn: str) -> dict[str, Any]:
+        """Return the tags of a training job.
+
+        Raises:
+            ClientError: ``ValidationException`` if there is no such job.
+        """
+        record = self._find("ListTags", ResourceArn.rsplit("/", 1)[-1])
+        return {"Tags": [dict(tag) for tag in record.get("Tags", [])]}
 
     def describe_algorithm(self, *, AlgorithmName: str) -> dict[str, Any]:
         """Return an algorithm that this machine can run.
@@ -148,6 +170,8 @@ class LocalSageMaker:
             "AlgorithmName": ALGORITHM_NAME,
             "AlgorithmArn": f"arn:aws:sagemaker:local:{_ACCOUNT}:algorithm/{ALGORITHM_NAME}",
             "AlgorithmStatus": "Completed",
+            "AlgorithmStatusDetails": {},
+            "CreationTime": _to_datetime(self._root.stat().st_mtime),
             "TrainingSpecification": describe_bundled_algorithm(),
         }
 
@@ -163,12 +187,11 @@ class LocalSageMaker:
                 missing = Problem(field, "is required on this machine, but missing.")
                 raise InvalidRequestError([*problems, missing])
             specification = self.describe_algorithm(AlgorithmName=algorithm)
-            training = dict(specification["TrainingSpecification"])
             storage = self.find_storage_problems(request)
-            check_training_job(request, training, allow_file_uris=True, further=storage)
+            check_training_job(request, specification, allow_file_uris=True, further=storage)
         except InvalidRequestError as error:
             raise _error(operation, "ValidationException", str(error)) from error
-        return training
+        return dict(specification["TrainingSpecification"])
 
     def find_storage_problems(self, request: Mapping[str, Any]) -> list[Problem]:
         """Return what is wrong with the folders that a request reads from and writes to."""

@@ -8,7 +8,6 @@ what it made; and records how it ended. It holds the job's lock for as long as i
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import sys
@@ -24,13 +23,13 @@ from sagemaker_sift.backends.local.metric_log import METRICS_NAME, write_point
 from sagemaker_sift.backends.local.process import TrainingProcess, read_start_time
 from sagemaker_sift.backends.local.storage import LocalStorage
 from sagemaker_sift.backends.local.store import JobStore, Record, set_status
+from sagemaker_sift.backends.metric_definitions import MetricReader
 from sagemaker_sift.contract.container import (
     EXIT_SUCCESS,
     FAILURE_MAX_CHARS,
     STOP_GRACE_S,
     ContainerPaths,
 )
-from sagemaker_sift.contract.metrics import MetricPoint
 
 LOG_NAME = "log.txt"
 _POLL_S = 0.2
@@ -86,17 +85,14 @@ class Supervisor:
         process = TrainingProcess(command, environment, self.folder)
         self._note_start(process)
         deadline = self.clock() + record["StoppingCondition"]["MaxRuntimeInSeconds"]
-        patterns = [
-            (definition["Name"], re.compile(definition["Regex"]))
-            for definition in record["AlgorithmSpecification"].get("MetricDefinitions", [])
-        ]
+        reader = MetricReader(record["AlgorithmSpecification"].get("MetricDefinitions", []))
         with (
             (self.folder / LOG_NAME).open("a", encoding="utf-8") as log,
             (self.folder / METRICS_NAME).open("a", encoding="utf-8") as metrics,
         ):
 
             def handle(line: str) -> None:
-                self._keep_line(line, patterns, log, metrics)
+                self._keep_line(line, reader, log, metrics)
 
             try:
                 while process.poll() is None:
@@ -108,15 +104,11 @@ class Supervisor:
         exit_code = process.poll()
         return 1 if exit_code is None else exit_code
 
-    def _keep_line(
-        self, line: str, patterns: list[tuple[str, re.Pattern[str]]], log: TextIO, metrics: TextIO
-    ) -> None:
+    def _keep_line(self, line: str, reader: MetricReader, log: TextIO, metrics: TextIO) -> None:
         log.write(line + "\n")
         log.flush()
-        for name, pattern in patterns:
-            match = pattern.search(line)
-            if match:
-                write_point(metrics, MetricPoint(name, float(match.group(1)), self.clock()))
+        for point in reader.read(line, self.clock()):
+            write_point(metrics, point)
 
     def _stop_if_due(self, process: TrainingProcess, deadline: float) -> None:
         now = self.clock()
