@@ -80,7 +80,8 @@ def test_the_loop_of_readme_sifts() -> None:
         "loader": torch.utils.data.DataLoader(dataset, batch_size=32),
         "model": torch.nn.Linear(4, 2),
     }
-    program = PYTHON_BLOCKS[3].replace("sift_delay=100", "sift_delay=0")
+    [block] = [block for block in PYTHON_BLOCKS if "SiftingDataloader" in block]
+    program = block.replace("sift_delay=100", "sift_delay=0")
     exec(compile(program, "README.md", "exec"), names)
     statistics = names["loader"].statistics
     assert statistics.samples_seen == 640
