@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sagemaker_sift.backends.errors import translate_errors
-from sagemaker_sift.contract.problem import closest
+from sagemaker_sift.contract.problem import Problem, closest
 from sagemaker_sift.estimator import AlgorithmEstimator
+from sagemaker_sift.exceptions import InvalidRequestError
 from sagemaker_sift.limits import TuningLimits
 from sagemaker_sift.parameter import CategoricalParameter, ContinuousParameter, IntegerParameter
 from sagemaker_sift.resources import InstanceConfig
@@ -76,7 +77,7 @@ class HyperparameterTuner(TuningSearch):
 
     Raises:
         TypeError: If an argument is unknown, or one is no estimator, range or config.
-        ValueError: If there is no range and no autotune.
+        InvalidRequestError: If there is no range and no autotune.
 
     Example:
         >>> import tempfile
@@ -141,7 +142,7 @@ class HyperparameterTuner(TuningSearch):
             limits: What the job is held to before it is sent.
 
         Raises:
-            ValueError: If the names do not agree.
+            InvalidRequestError: If the names do not agree.
         """
         names = sorted(estimator_dict)
         for argument, given in (
@@ -154,7 +155,8 @@ class HyperparameterTuner(TuningSearch):
             "hyperparameters_to_keep_static_dict", hyperparameters_to_keep_static_dict or {}, names
         )
         if not names:
-            raise ValueError("`estimator_dict` is empty. Give one to ten estimators by name.")
+            message = "is empty. Give one to ten estimators by name."
+            raise InvalidRequestError([Problem("estimator_dict", message)])
         tuner = cls(
             estimator_dict[names[0]],
             objective_metric_name_dict[names[0]],

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from sagemaker_sift.contract.problem import closest
+from sagemaker_sift.contract.problem import Problem, closest
 from sagemaker_sift.estimator_arguments import merge_tags, read_tags
 from sagemaker_sift.exceptions import InvalidRequestError
 from sagemaker_sift.limits import TuningLimits
@@ -102,12 +102,11 @@ class TuningSearch:
             keep_static: Hyperparameters that autotune leaves alone.
 
         Raises:
-            ValueError: If there is no range and no autotune.
+            InvalidRequestError: If there is no range and no autotune.
         """
         if not ranges and not self.autotune:
-            raise ValueError(
-                "`hyperparameter_ranges` is empty. Give ranges, or set autotune=True."
-            )
+            message = "is empty. Give ranges, or set autotune=True."
+            raise InvalidRequestError([Problem("hyperparameter_ranges", message)])
         self.definitions[name] = TuningDefinition(
             name=name,
             estimator=adopt_estimator(estimator),
@@ -208,7 +207,7 @@ class TuningSearch:
                 tuner has several.
 
         Raises:
-            ValueError: If a name is unknown, or names are missing.
+            InvalidRequestError: If a name is unknown, or names are missing.
         """
         if isinstance(instance_configs, Mapping):
             names = [str(name) for name in self.definitions if name is not None]
@@ -218,7 +217,8 @@ class TuningSearch:
             next(iter(self.definitions.values())).instance_configs = list(instance_configs)
         else:
             known = ", ".join(repr(name) for name in self.definitions)
-            raise ValueError(f"`instance_configs` must be a mapping with the names {known}.")
+            message = f"is {instance_configs!r}, but must be a mapping with the names {known}."
+            raise InvalidRequestError([Problem("instance_configs", message)])
 
     def copy(self, estimator: Any = None) -> Self:
         """Return a search of its own that says the same.
@@ -270,7 +270,7 @@ class TuningSearch:
 
 
 def check_names(
-    argument: str, given: Mapping[str, Any], names: Iterable[str], *, is_complete: bool = False
+    argument: str, given: Any, names: Iterable[str], *, is_complete: bool = False
 ) -> Mapping[str, Any]:
     """Return ``given`` if its keys are among the names of the estimators.
 
@@ -281,24 +281,23 @@ def check_names(
         is_complete: Whether every name must be there.
 
     Raises:
-        ValueError: If a key is unknown, or one is missing.
+        InvalidRequestError: If a key is unknown, or one is missing.
     """
     known = set(names)
-    problems = []
+    listed = ", ".join(sorted(map(repr, known)))
     if not isinstance(given, Mapping):
-        raise ValueError(
-            f"`{argument}` is {given!r}, but must be a mapping with the names {known}."
-        )
-    for kind, wrong in (
-        ("has the unknown name", set(given) - known),
-        ("lacks the name", known - set(given) if is_complete else set()),
-    ):
-        problems += [f"{kind} {name!r}" for name in sorted(map(str, wrong))]
+        message = f"is {given!r}, but must be a mapping with the names {listed}."
+        raise InvalidRequestError([Problem(argument, message)])
+    unknown, missing = set(given) - known, known - set(given) if is_complete else set()
+    problems = [
+        Problem(argument, f"{verb} the name {name!r}; the estimators are {listed}.")
+        for verb, wrong in (("has", unknown), ("lacks", missing))
+        for name in sorted(wrong, key=str)
+    ]
     if problems:
-        raise ValueError(
-            f"`{argument}` {', '.join(problems)}; the estimators are {', '.join(sorted(known))}."
-        )
-    return given
+        raise InvalidRequestError(problems)
+    checked: Mapping[str, Any] = given
+    return checked
 
 
 def _pick(value: Any, name: str | None) -> Any:

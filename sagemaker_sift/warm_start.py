@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
+from sagemaker_sift.contract.problem import Problem
+from sagemaker_sift.exceptions import InvalidRequestError
+
 
 class WarmStartTypes(Enum):
     """How the new job relates to its parents."""
@@ -33,7 +36,7 @@ class WarmStartConfig:
         parents: Names in the given order, each once.
 
     Raises:
-        ValueError: If the type is unknown or there is no parent.
+        InvalidRequestError: If the type is unknown or there is no parent.
 
     Example:
         >>> config = WarmStartConfig("TransferLearning", ["second", "first"])
@@ -47,15 +50,15 @@ class WarmStartConfig:
             self.type = WarmStartTypes(text)
         except ValueError:
             known = ", ".join(member.value for member in WarmStartTypes)
-            raise ValueError(
-                f"`warm_start_type` is {warm_start_type!r}, but must be one of {known}."
-            ) from None
+            message = f"is {warm_start_type!r}, but must be one of {known}."
+            raise InvalidRequestError([Problem("warm_start_type", message)]) from None
         names = [parents] if isinstance(parents, str) else list(parents or ())
         if isinstance(parents, (set, frozenset)):
             names.sort()  # a set has no order: take one that is the same in every run
         self.parents = tuple(dict.fromkeys(str(name) for name in names))
         if not self.parents:
-            raise ValueError("`parents` is empty. Name one to five tuning jobs.")
+            message = "is empty. Name one to five tuning jobs."
+            raise InvalidRequestError([Problem("parents", message)])
 
     def __repr__(self) -> str:
         return f"WarmStartConfig({self.type.value!r}, {list(self.parents)!r})"

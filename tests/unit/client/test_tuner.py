@@ -270,7 +270,7 @@ def test_what_is_wrong_with_arguments_is_said_at_once(tmp_path: Path) -> None:
         tuner.fit(INPUTS, wiat=False)
     with pytest.raises(RuntimeError, match="No tuning job was launched yet"):
         tuner.describe()
-    with pytest.raises(ValueError, match="lacks the name 'b'; the estimators are a, b"):
+    with pytest.raises(ValueError, match="lacks the name 'b'; the estimators are 'a', 'b'"):
         HyperparameterTuner.create(
             {"a": estimator, "b": estimator}, {"a": "x"}, {"a": LEAVES, "b": LEAVES}
         )
