@@ -218,6 +218,14 @@ class Algorithm:
             if value is not None and name != "Tags"
         }
 
+    def rules(self) -> dict[str, Any]:
+        """Return what jobs are held to, without copying it: read it, do not change it.
+
+        Returns:
+            ``TrainingSpecification`` and ``ProductId`` of the DescribeAlgorithm response.
+        """
+        return {"TrainingSpecification": self.training_specification, "ProductId": self.product_id}
+
     def to_json(self) -> str:
         """Return the request as JSON, as ``aws sagemaker create-algorithm`` takes it."""
         return write_json(self.to_request())

@@ -188,7 +188,7 @@ class AlgorithmEstimator(JobArguments):
         try:
             check_training_job(
                 request,
-                self.algorithm_spec,
+                self.algorithm.rules(),
                 allow_file_uris=session.allows_file_uris,
                 further=session.find_storage_problems(request),
             )

@@ -77,7 +77,7 @@ class TuningDefinition:
         search = Search(
             argument=f"hyperparameter_ranges{suffix}",
             metric_argument=f"objective_metric_name{suffix}",
-            algorithm=estimator.algorithm_spec,
+            algorithm=estimator.algorithm.rules(),
             rules=rules,
             ranges=self.ranges,
             static=static,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sagemaker_sift.contract.problem import Problem, closest
+from sagemaker_sift.contract.problem import Problem
 from sagemaker_sift.parameter import ParameterRange
 from sagemaker_sift.requests.hyperparameter_rules import (
     SOURCE,
@@ -53,8 +53,8 @@ def find_range_problems(
         declared = rules.entries[name]
         if not declared.get("IsTunable", False):
             tunable = [key for key, spec in rules.entries.items() if spec.get("IsTunable")]
-            hint = closest(name, tunable) or f" Tunable are: {', '.join(tunable)}."
-            yield Problem(path, f"is not tunable, says the algorithm.{hint}", SOURCE)
+            message = f"is not tunable, says the algorithm. Tunable are: {', '.join(tunable)}."
+            yield Problem(path, message, SOURCE)
         elif not broken:
             yield from _check_fit(entry, declared, path, strategy)
 
