@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sagemaker_sift.algorithm import Algorithm as Algorithm
     from sagemaker_sift.algorithm_catalog import AlgorithmSummary as AlgorithmSummary
+    from sagemaker_sift.contract.instances import suggest_batch_size as suggest_batch_size
     from sagemaker_sift.default_dataset import Dataset as Dataset
     from sagemaker_sift.default_dataset import write_default_dataset as write_default_dataset
     from sagemaker_sift.defaults import Defaults as Defaults
@@ -119,6 +120,7 @@ _HOMES = {
     "create_identical_dataset_and_algorithm_tuner": "tuner",
     "create_transfer_learning_tuner": "tuner",
     "get_execution_role": "session",
+    "suggest_batch_size": "contract.instances",
     "write_default_dataset": "default_dataset",
 }
 
@@ -171,6 +173,7 @@ __all__ = [
     "create_identical_dataset_and_algorithm_tuner",
     "create_transfer_learning_tuner",
     "get_execution_role",
+    "suggest_batch_size",
     "write_default_dataset",
 ]
 

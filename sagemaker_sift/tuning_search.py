@@ -19,6 +19,8 @@ from sagemaker_sift.requests.tuning_job import (
     build_tuning_job_request,
 )
 from sagemaker_sift.requests.tuning_validation import check_tuning_job
+from sagemaker_sift.requests.warm_start_rules import find_parent_problems
+from sagemaker_sift.results.tuning_job import find_parents
 from sagemaker_sift.session import JobSession
 from sagemaker_sift.tuning_definition import TuningDefinition, adopt_estimator
 
@@ -164,6 +166,10 @@ class TuningSearch:
             )
         except InvalidRequestError as error:
             raise InvalidRequestError([*error.problems, *problems]) from None
+        if "WarmStartConfig" in request:
+            names = _read_parents(request)
+            parents = find_parents(names, session)
+            problems += find_parent_problems(request, parents, self.limits)
         if problems:
             raise InvalidRequestError(problems)
         return request
@@ -298,6 +304,11 @@ def check_names(
         raise InvalidRequestError(problems)
     checked: Mapping[str, Any] = given
     return checked
+
+
+def _read_parents(request: Mapping[str, Any]) -> list[str]:
+    parents = request["WarmStartConfig"]["ParentHyperParameterTuningJobs"]
+    return [parent["HyperParameterTuningJobName"] for parent in parents]
 
 
 def _pick(value: Any, name: str | None) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from sagemaker_sift.backends.errors import translate_errors
 from sagemaker_sift.exceptions import (
+    AccessDeniedError,
     BackendError,
     NotFoundError,
     TuningJobFailedError,
@@ -197,6 +198,30 @@ class TuningJob:
     def analytics(self) -> HyperparameterTuningJobAnalytics:
         """The training jobs as a table."""
         return HyperparameterTuningJobAnalytics(self.name, sagemaker_session=self.session)
+
+
+def find_parents(names: Iterable[str], session: JobSession) -> dict[str, dict[str, Any] | None]:
+    """Return what tuning jobs are, as far as the identity may ask.
+
+    Args:
+        names: Of tuning jobs.
+        session: Where they ran.
+
+    Returns:
+        Descriptions by name; ``None`` for a job that does not exist. A job that may not be
+        described is left out, and so are all where the session has no tuning jobs.
+    """
+    if not hasattr(session.sagemaker_client, "describe_hyper_parameter_tuning_job"):
+        return {}
+    found: dict[str, dict[str, Any] | None] = {}
+    for name in names:
+        try:
+            found[name] = TuningJob(name, session).describe()
+        except NotFoundError:
+            found[name] = None
+        except AccessDeniedError:
+            continue
+    return found
 
 
 def _read_max_jobs(description: Mapping[str, Any]) -> int | None:

@@ -76,6 +76,7 @@ def test_a_search_that_sets_every_field(tmp_path: Path) -> None:
         early_stopping_type="Auto",
         random_seed=0,
     )
+    estimator.sagemaker_session.sagemaker_client.hides_others = True  # the parents
     tuner.override_resource_config(
         [InstanceConfig(1, "ml.g5.xlarge", 50), InstanceConfig(1, "ml.g4dn.xlarge", 60)]
     )

@@ -203,6 +203,7 @@ def test_a_tuning_job_comes_back_as_it_went(
     ranges: dict[str, Any], tuning: dict[str, Any], arguments: dict[str, Any]
 ) -> None:
     session = build_session(ROOT, trees=build_trees())
+    session.sagemaker_client.hides_others = True
     estimator = AlgorithmEstimator(
         "trees", sagemaker_session=session, **(PLAIN | {"max_run": 60} | arguments)
     )

@@ -98,12 +98,18 @@ class EchoClient:
     """Answers as the service would for jobs that never end by themselves.
 
     Everything that was created is described back with the service's own additions.
+
+    Attributes:
+        status: Of every job.
+        hides_others: Whether tuning jobs that were not created here may not be described.
     """
 
     def __init__(self, algorithms: Mapping[str, Mapping[str, Any]]) -> None:
         self.algorithms = algorithms
         self.created: dict[str, dict[str, Any]] = {}
         self.sent: list[tuple[str, dict[str, Any]]] = []
+        self.status = "InProgress"
+        self.hides_others = False
 
     def describe_algorithm(self, AlgorithmName: str) -> dict[str, Any]:
         name = AlgorithmName.rsplit("/", 1)[-1]
@@ -125,12 +131,15 @@ class EchoClient:
 
     def describe_training_job(self, TrainingJobName: str) -> dict[str, Any]:
         request = self._find("DescribeTrainingJob", TrainingJobName)
-        return request | {"TrainingJobStatus": "InProgress", "SecondaryStatus": "Training"}
+        return request | {"TrainingJobStatus": self.status, "SecondaryStatus": "Training"}
 
     def describe_hyper_parameter_tuning_job(
         self, HyperParameterTuningJobName: str
     ) -> dict[str, Any]:
-        details = self._find("DescribeHyperParameterTuningJob", HyperParameterTuningJobName)
+        operation = "DescribeHyperParameterTuningJob"
+        if self.hides_others and HyperParameterTuningJobName not in self.created:
+            raise error(operation, "AccessDeniedException", "You are not authorized to do it.")
+        details = self._find(operation, HyperParameterTuningJobName)
         named = details.get("TrainingJobDefinitions")
         for definition in named or [details["TrainingJobDefinition"]]:
             objective = definition.get("TuningObjective") or details[
@@ -139,7 +148,7 @@ class EchoClient:
             definition["StaticHyperParameters"]["_tuning_objective_metric"] = objective[
                 "MetricName"
             ]
-        return details | {"HyperParameterTuningJobStatus": "InProgress"}
+        return details | {"HyperParameterTuningJobStatus": self.status}
 
     def list_tags(self, ResourceArn: str, NextToken: str | None = None) -> dict[str, Any]:
         """Return one tag a page, so that pages must be followed."""

@@ -77,6 +77,7 @@ def test_a_search_that_is_launched_on_aws(
     endpoint.answers["CreateHyperParameterTuningJob"] = {
         "HyperParameterTuningJobArn": f"{ARN}:hyper-parameter-tuning-job/tune"
     }
+    endpoint.answers["DescribeHyperParameterTuningJob"] = ("AccessDeniedException", "no")
     options = [
         "--range", "learning_rate=0.001:0.5:Logarithmic", "--strategy", "Hyperband",
         "--max-resource", "30", "--min-resource", "3", "--max-jobs", "600", "--quota",

@@ -78,6 +78,8 @@ def build_full_tuner(root: Path, **changes: Any) -> HyperparameterTuner:
         "random_seed": 0,
         "warm_start_config": WarmStartConfig("TransferLearning", ["second", "first"]),
     }
+    estimator.sagemaker_session.sagemaker_client.hides_others = True
+    estimator.sagemaker_session.sagemaker_client.status = "Stopped"
     tuner = HyperparameterTuner(estimator, **(arguments | changes))
     tuner.override_resource_config(
         [InstanceConfig(1, "ml.m5.large", 40), InstanceConfig(1, "ml.c4.xlarge", 50)]
@@ -130,7 +132,7 @@ def test_a_job_comes_back_with_every_setting(tmp_path: Path) -> None:
     assert attached.request(INPUTS, "again") == sent
     assert attached.base_tuning_job_name == "base"
     assert attached.random_seed == 0
-    assert attached.describe()["HyperParameterTuningJobStatus"] == "InProgress"
+    assert attached.describe()["HyperParameterTuningJobStatus"] == "Stopped"
 
 
 def test_defaults_of_a_file_do_not_fill_what_a_job_left_out(tmp_path: Path) -> None:
