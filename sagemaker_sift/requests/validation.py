@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sagemaker_sift.contract.channel_combination import find_channel_conflicts
 from sagemaker_sift.contract.problem import Problem
+from sagemaker_sift.contract.specification import is_bundled
 from sagemaker_sift.exceptions import InvalidRequestError
 from sagemaker_sift.requests.channel_rules import find_channel_problems
 from sagemaker_sift.requests.hyperparameter_rules import HyperparameterRules
@@ -56,7 +58,7 @@ def check_training_job(
 
 
 def find_job_problems(job: Mapping[str, Any], algorithm: Mapping[str, Any]) -> list[Problem]:
-    """Return what is wrong with one training job, apart from hyperparameters and tags.
+    """Return what is wrong with one training job, apart from its hyperparameters' values and tags.
 
     Args:
         job: A CreateTrainingJob request, or a training job definition in that form, whose values
@@ -64,11 +66,15 @@ def find_job_problems(job: Mapping[str, Any], algorithm: Mapping[str, Any]) -> l
         algorithm: The DescribeAlgorithm response.
     """
     specification = algorithm["TrainingSpecification"]
-    return [
+    found = [
         *find_resource_problems(job, specification),
         *find_channel_problems(job, specification),
         *find_rule_problems(job, algorithm),
     ]
+    if is_bundled(specification):
+        names = [str(one.get("ChannelName")) for one in job.get("InputDataConfig", [])]
+        found += find_channel_conflicts(job.get("HyperParameters", {}), names)
+    return found
 
 
 def merge_problems(of_model: Iterable[Problem], own: Iterable[Problem]) -> list[Problem]:

@@ -315,3 +315,19 @@ def test_the_arn_stays_as_it_was_given(tmp_path: Path) -> None:
     request = estimator.request(INPUTS)
     assert request["AlgorithmSpecification"]["AlgorithmName"] == TREES_ARN
     assert request["TrainingJobName"].startswith("scikit-decision-trees-")
+
+
+def test_channels_of_the_bundled_algorithm_that_need_one_another(tmp_path: Path) -> None:
+    from tests.supports.algorithms import BUNDLED, build_bundled_estimator
+
+    pretrained = BUNDLED | {"use_pretrained_model": 1, "num_layers": 50}
+    estimator = build_bundled_estimator(tmp_path, hyperparameters=pretrained)
+    lists = {"train": "s3://b/t", "train_lst": "s3://b/l", "validation_lst": "s3://b/v"}
+    with pytest.raises(InvalidRequestError) as caught:
+        estimator.request(lists, "job")
+    assert [str(problem)[:70] for problem in caught.value.problems] == [
+        "`use_pretrained_model` is 1, but the job has no channel 'pretrained'. ",
+        "`inputs` has the channel 'validation_lst', but not 'validation' with i",
+    ]
+    weights = {"train": "s3://b/t", "pretrained": "s3://b/w"}
+    assert len(estimator.request(weights, "job")["InputDataConfig"]) == 2
