@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -20,7 +21,7 @@ from sagemaker_sift.backends.errors import translate_errors
 from sagemaker_sift.contract.inference import build_inference_specification
 from sagemaker_sift.contract.problem import Problem
 from sagemaker_sift.contract.specification import ALGORITHM_NAME, build_training_specification
-from sagemaker_sift.exceptions import AlgorithmFailedError, InvalidRequestError
+from sagemaker_sift.exceptions import AlgorithmFailedError, InvalidRequestError, NotFoundError
 from sagemaker_sift.requests.algorithm import (
     AlgorithmDescription,
     build_algorithm_request,
@@ -191,6 +192,22 @@ class Algorithm:
         description = describe_algorithm(name_or_arn, sagemaker_session)
         return cls.from_description(description, sagemaker_session)
 
+    @classmethod
+    def find_or_describe(cls, name_or_arn: str, sagemaker_session: Any) -> Algorithm:
+        """Return the algorithm of an earlier job; one that is gone, by its name only.
+
+        What ran with it can be read and fetched still; nothing is known of its rules.
+
+        Args:
+            name_or_arn: Of the algorithm.
+            sagemaker_session: Where the job ran.
+        """
+        try:
+            return cls.find(name_or_arn, sagemaker_session)
+        except NotFoundError as error:
+            warnings.warn(f"Jobs cannot be checked against their algorithm: {error}", stacklevel=4)
+            return cls(name_or_arn.rsplit("/", 1)[-1], {})
+
     def to_request(self) -> dict[str, Any]:
         """Return the parameters of ``create_algorithm``, unchecked."""
         return build_algorithm_request(
@@ -225,6 +242,11 @@ class Algorithm:
             ``TrainingSpecification`` and ``ProductId`` of the DescribeAlgorithm response.
         """
         return {"TrainingSpecification": self.training_specification, "ProductId": self.product_id}
+
+    def hyperparameter_names(self) -> list[str]:
+        """Return the names of its hyperparameters, in the order of the specification."""
+        declared = self.training_specification.get("SupportedHyperParameters") or []
+        return [str(entry.get("Name")) for entry in declared]
 
     def to_json(self) -> str:
         """Return the request as JSON, as ``aws sagemaker create-algorithm`` takes it."""

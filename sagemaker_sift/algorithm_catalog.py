@@ -113,19 +113,22 @@ def describe_algorithm(name_or_arn: str, session: Any) -> dict[str, Any]:
 
 
 def _check_arn(name_or_arn: str, region: str | None) -> None:
+    if not name_or_arn:
+        message = "is empty. Give the name or ARN of an Algorithm resource."
+        raise InvalidRequestError([Problem("algorithm_arn", message)])
     if not name_or_arn.startswith("arn:"):
         return
     match = _ARN.fullmatch(name_or_arn)
     if match is None:
         example = "arn:aws:sagemaker:us-east-2:111122223333:algorithm/my-algorithm"
         message = f"is {name_or_arn!r}, but the ARN of an algorithm looks like {example}."
-        raise InvalidRequestError([Problem("name_or_arn", message)])
+        raise InvalidRequestError([Problem("algorithm_arn", message)])
     if region is not None and match.group(1) != region:
         message = (
             f"is of region {match.group(1)}, but the session is in {region}. Use a session in "
             f"{match.group(1)}, or the algorithm of {region}."
         )
-        raise InvalidRequestError([Problem("name_or_arn", message)])
+        raise InvalidRequestError([Problem("algorithm_arn", message)])
 
 
 def find_reasons(description: Mapping[str, Any]) -> list[str]:

@@ -8,11 +8,18 @@ from typing import Any
 
 from sagemaker_sift.algorithm import Algorithm
 from sagemaker_sift.backends.errors import translate_errors
+from sagemaker_sift.backends.launch import launch
 from sagemaker_sift.contract.problem import closest
 from sagemaker_sift.defaults import Defaults
 from sagemaker_sift.estimator_arguments import JobArguments, read_description, read_tags
 from sagemaker_sift.exceptions import InvalidRequestError
-from sagemaker_sift.inputs import read_channel, read_inputs
+from sagemaker_sift.inputs import (
+    find_single_channel,
+    find_uri,
+    locate,
+    read_channel,
+    read_inputs,
+)
 from sagemaker_sift.requests.argument_name import name_arguments
 from sagemaker_sift.requests.hyperparameter_rules import HyperparameterRules
 from sagemaker_sift.requests.training_job import build_job_name, build_training_job_request
@@ -64,6 +71,7 @@ class AlgorithmEstimator(JobArguments):
         environment: Environment variables of the container.
         enable_network_isolation: No network for the container; always on for algorithms of AWS
             Marketplace.
+        max_pending: Longest wait for the capacity of a training plan, seconds.
         max_retry_attempts: Tries after an internal error of the service, 1 to 30.
         instance_groups: Of a heterogeneous cluster, instead of type and count.
         keep_alive_period_in_seconds: Keep the machines for the next job, 0 to 21,600 s.
@@ -116,6 +124,7 @@ class AlgorithmEstimator(JobArguments):
         checkpoint_local_path: str | None = None,
         environment: Mapping[str, str] | None = None,
         enable_network_isolation: bool | None = None,
+        max_pending: int | None = None,
         max_retry_attempts: int | None = None,
         instance_groups: Sequence[Any] | None = None,
         keep_alive_period_in_seconds: int | None = None,
@@ -128,14 +137,11 @@ class AlgorithmEstimator(JobArguments):
             hint = closest(name, AlgorithmEstimator.__init__.__annotations__)
             raise TypeError(f"{name!r} is not an argument of AlgorithmEstimator.{hint}")
         self.sagemaker_session: JobSession = adopt_session(sagemaker_session)
-        self.algorithm = (
-            algorithm_arn
-            if isinstance(algorithm_arn, Algorithm)
-            else Algorithm.find(algorithm_arn, self.sagemaker_session)
-        )
-        self.algorithm_arn = self.algorithm.arn or self.algorithm.name
-        if isinstance(algorithm_arn, str):
-            self.algorithm_arn = algorithm_arn
+        if isinstance(algorithm_arn, Algorithm):
+            self.algorithm, algorithm_arn = algorithm_arn, algorithm_arn.arn or algorithm_arn.name
+        else:
+            self.algorithm = Algorithm.find(algorithm_arn, self.sagemaker_session)
+        self.algorithm_arn = algorithm_arn
         self.base_job_name = base_job_name
         self.model_uri = model_uri
         self.model_channel_name = model_channel_name
@@ -262,11 +268,13 @@ class AlgorithmEstimator(JobArguments):
         """
         request = self.request(inputs, job_name)
         self.sagemaker_session.prepare_output(request["OutputDataConfig"]["S3OutputPath"])
+        job = TrainingJob(request["TrainingJobName"], self.sagemaker_session)
         with translate_errors():
-            self.sagemaker_session.sagemaker_client.create_training_job(**request)
-        self.latest_training_job = TrainingJob(request["TrainingJobName"], self.sagemaker_session)
+            create = self.sagemaker_session.sagemaker_client.create_training_job
+            launch(create, job.describe, request, ("RoleArn", "HyperParameters"))
+        self.latest_training_job = job
         if wait:
-            self.latest_training_job.wait(logs)
+            job.wait(logs)
 
     @classmethod
     def attach(
@@ -315,14 +323,21 @@ class AlgorithmEstimator(JobArguments):
             )
         arguments = read_description(description)
         hyperparameters = arguments.pop("hyperparameters")
+        session = adopt_session(sagemaker_session)
         estimator = cls(
-            algorithm, sagemaker_session=sagemaker_session, model_channel_name=model_channel_name
+            Algorithm.find_or_describe(algorithm, session),
+            sagemaker_session=session,
+            model_channel_name=model_channel_name,
         )
+        estimator.algorithm_arn = algorithm
         estimator.set_arguments({"tags": None} | arguments, Defaults())
         own_metrics = estimator.algorithm.training_specification.get("MetricDefinitions")
         if estimator.metric_definitions == own_metrics:
             estimator.metric_definitions = None
         estimator._hyperparameters = hyperparameters
+        for channel in description.get("InputDataConfig", []):
+            if channel["ChannelName"] == model_channel_name:
+                estimator.model_uri = find_uri(channel)
         return estimator
 
     @property
@@ -365,28 +380,20 @@ class AlgorithmEstimator(JobArguments):
     def _find_role(self) -> str:
         if self.role is None:
             return self.sagemaker_session.default_role()
-        is_text = isinstance(self.role, str)  # anything else is refused with the request
-        return self.sagemaker_session.expand_role(self.role) if is_text else self.role
+        is_name = isinstance(self.role, str) and self.role  # else it is refused with the request
+        return self.sagemaker_session.expand_role(self.role) if is_name else self.role
 
     def _build_job_name(self) -> str:
         base = self.base_job_name or self.algorithm_arn.rsplit("/", 1)[-1]
         return build_job_name(base, datetime.now(tz=UTC))
 
-    def _read_channels(self, inputs: Any) -> dict[str, dict[str, Any]]:
-        channels = read_inputs(inputs, self._single_channel())
+    def _read_channels(self, inputs: Any) -> list[tuple[str, dict[str, Any]]]:
+        single = find_single_channel(self.algorithm.training_specification)
+        to_uri = self.sagemaker_session.to_input_uri
+        channels = [(name, locate(one, to_uri)) for name, one in read_inputs(inputs, single)]
         if self.model_uri is not None:
-            channels[self.model_channel_name] = read_channel(self.model_uri)
-        for name, channel in channels.items():
-            source = channel["DataSource"].get("S3DataSource")
-            if source is not None:
-                uri = self.sagemaker_session.to_input_uri(source["S3Uri"])
-                data_source = channel["DataSource"] | {"S3DataSource": source | {"S3Uri": uri}}
-                channels[name] = channel | {"DataSource": data_source}
+            model = locate(read_channel(self.model_uri), to_uri)
+            given = [find_uri(one) for name, one in channels if name == self.model_channel_name]
+            if find_uri(model) not in given:  # one of another place is refused as a second one
+                channels.append((self.model_channel_name, model))
         return channels
-
-    def _single_channel(self) -> str:
-        """Return the name of the channel that a single input is meant for."""
-        declared = self.algorithm.training_specification.get("TrainingChannels") or []
-        required = [channel["Name"] for channel in declared if channel.get("IsRequired")]
-        names = required or [channel["Name"] for channel in declared]
-        return str(names[0]) if names else "training"

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sagemaker_sift.defaults import Defaults, Setting
+from sagemaker_sift.requests.plain_value import to_plain
 from sagemaker_sift.requests.training_job import TrainingJobDescription
+from sagemaker_sift.session.explanation import Explanation
 
 _TRAINING_JOB = "SageMaker.TrainingJob"
 
@@ -54,6 +56,7 @@ class JobArguments:
     checkpoint_local_path: str | None
     environment: Mapping[str, str] | None
     enable_network_isolation: bool | None
+    max_pending: int | None
     max_retry_attempts: int | None
     instance_groups: Sequence[Any] | None
     keep_alive_period_in_seconds: int | None
@@ -63,22 +66,28 @@ class JobArguments:
     def set_arguments(self, given: Mapping[str, Any], defaults: Defaults) -> None:
         """Keep what was given, and what the config files give in place of the rest."""
         values, self._origins = fill_in(given, defaults)
-        for name in JobArguments.__annotations__:
-            setattr(self, name, values[name])
+        self._set = {name: values.get(name) for name in JobArguments.__annotations__}
+        for name, value in self._set.items():
+            setattr(self, name, value)
 
-    def explain(self) -> list[Setting]:
-        """Return every argument with its value and where it came from.
+    def explain(self) -> Explanation:
+        """Return every argument with its value and where it came from; printing shows a table.
 
         Example:
             >>> arguments = JobArguments()
             >>> arguments.set_arguments(dict.fromkeys(JobArguments.__annotations__), Defaults())
-            >>> arguments.explain()[0]
-            Setting(path='role', value=None, source='built in')
+            >>> arguments.volume_size = 50
+            >>> [(row.value, row.source) for row in arguments.explain()][:5:4]
+            [(None, 'built in'), (None, 'built in')]
+            >>> arguments.explain().rows[3]
+            Setting(path='volume_size', value=50, source='attribute')
         """
-        return [
-            Setting(name, getattr(self, name), self._origins.get(name, "built in"))
-            for name in JobArguments.__annotations__
-        ]
+        return Explanation(
+            Setting(name, value, self._origins.get(name, "built in"))
+            if value is self._set[name]
+            else Setting(name, value, "attribute")
+            for name, value in ((name, getattr(self, name)) for name in self._set)
+        )
 
     def describe_job(self, **fields: Any) -> TrainingJobDescription:
         """Return the whole job.
@@ -88,7 +97,7 @@ class JobArguments:
                 those that stand for one that was left out.
         """
         groups = self.instance_groups
-        own = {name: getattr(self, name) for name in JobArguments.__annotations__} | {
+        own = {name: to_plain(getattr(self, name)) for name in JobArguments.__annotations__} | {
             "instance_count": 1
             if self.instance_count is None and groups is None
             else self.instance_count,
@@ -146,7 +155,7 @@ def merge_tags(
         [{'Key': 'team', 'Value': 'a'}]
     """
     keys = {tag.get("Key") for tag in given}
-    return [dict(tag) for tag in (*given, *(tag for tag in further if tag["Key"] not in keys))]
+    return [dict(tag) for tag in (*given, *(tag for tag in further if tag.get("Key") not in keys))]
 
 
 def read_tags(tags: Any) -> list[dict[str, str]] | None:
@@ -192,6 +201,7 @@ def read_description(job: Mapping[str, Any]) -> dict[str, Any]:
         "training_plan": resources.get("TrainingPlanArn"),
         "max_run": stopping.get("MaxRuntimeInSeconds"),
         "max_wait": stopping.get("MaxWaitTimeInSeconds"),
+        "max_pending": stopping.get("MaxPendingTimeInSeconds"),
         "input_mode": algorithm["TrainingInputMode"],
         "output_path": output.get("S3OutputPath"),
         "output_kms_key": output.get("KmsKeyId") or None,

@@ -25,13 +25,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sagemaker_sift.contract.problem import Problem
 
 
 class SiftError(Exception):
-    """Base of every error of this package."""
+    """Base of every error of this package; errors can be pickled, so process pools pass them."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(cls: type[SiftError], args: tuple[Any, ...], state: dict[str, Any]) -> SiftError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class InvalidRequestError(SiftError, ValueError):

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sagemaker_sift.requests.api_shape import read_shape
+from sagemaker_sift.requests.api_shape import is_set, read_shape
+
+_SOURCES = {
+    "s3_uri": "S3DataSource",
+    "file_system_id": "FileSystemDataSource",
+    "dataset_arn": "DatasetSource",
+}
+"""The API's kinds of sources, by a field that only they have in the SDK v3."""
 
 
 class TrainingInput:
@@ -166,43 +173,90 @@ def read_channel(value: object) -> dict[str, Any]:
     )
 
 
-def read_inputs(inputs: Any, single_name: str) -> dict[str, dict[str, Any]]:
-    """Return the channels that a user gave to ``fit``, by name.
+def read_inputs(inputs: Any, single_name: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the channels that a user gave to ``fit``, with their names, in order.
 
     Args:
         inputs: A mapping of channel name to anything that :func:`read_channel` reads; a list of
             the SDK v3's channels, which have names; a single channel; or ``None``.
-        single_name: Name of a single channel.
+        single_name: Name of a single channel that has none of its own.
 
     Raises:
         TypeError: If a value is no channel.
     """
     if inputs is None:
-        return {}
+        return []
     if isinstance(inputs, Mapping) and "DataSource" not in inputs:
-        return {str(name): read_channel(value) for name, value in inputs.items()}
+        return [(str(name), read_channel(value)) for name, value in inputs.items()]
     if isinstance(inputs, (list, tuple)):
-        return {str(_read_name(channel)): read_channel(channel) for channel in inputs}
-    return {single_name: read_channel(inputs)}
+        return [(_require_name(channel), read_channel(channel)) for channel in inputs]
+    return [(_read_name(inputs) or single_name, read_channel(inputs))]
 
 
-def _read_name(channel: Any) -> Any:
-    if isinstance(channel, Mapping) and "ChannelName" in channel:
-        return channel["ChannelName"]
-    name = getattr(channel, "channel_name", None)
+def locate(channel: dict[str, Any], to_input_uri: Callable[[str], str]) -> dict[str, Any]:
+    """Return a channel whose place on S3 is a URI.
+
+    Args:
+        channel: The API's ``Channel``.
+        to_input_uri: Of the session.
+    """
+    source = channel["DataSource"].get("S3DataSource")
+    if source is None:
+        return channel
+    data_source = {"S3DataSource": source | {"S3Uri": to_input_uri(source["S3Uri"])}}
+    return channel | {"DataSource": channel["DataSource"] | data_source}
+
+
+def find_single_channel(specification: Mapping[str, Any]) -> str:
+    """Return the name of the channel that a single input is meant for.
+
+    Args:
+        specification: The algorithm's ``TrainingSpecification``.
+
+    Example:
+        >>> find_single_channel({"TrainingChannels": [
+        ...     {"Name": "validation"}, {"Name": "train", "IsRequired": True}]})
+        'train'
+    """
+    declared = specification.get("TrainingChannels") or []
+    required = [channel["Name"] for channel in declared if channel.get("IsRequired")]
+    names = required or [channel["Name"] for channel in declared]
+    return str(names[0]) if names else "training"
+
+
+def find_uri(channel: Mapping[str, Any]) -> str | None:
+    """Return where on S3 the data of a channel lies; ``None`` if it does not lie there."""
+    source = channel.get("DataSource", {}).get("S3DataSource") or {}
+    uri: str | None = source.get("S3Uri")
+    return uri
+
+
+def _require_name(channel: Any) -> str:
+    name = _read_name(channel)
     if name is None:
         raise TypeError(f"{channel!r} has no channel name. Give a mapping of name to channel.")
     return name
 
 
+def _read_name(channel: Any) -> str | None:
+    """Return the name that a channel of the API or of the SDK v3 carries itself."""
+    if isinstance(channel, Mapping):
+        name = channel.get("ChannelName")
+    else:
+        name = getattr(channel, "channel_name", None)
+    return name if isinstance(name, str) else None
+
+
 def _read_v3_channel(value: Any) -> Any:
     """Return the API's form of the SDK v3's ``InputData`` or ``Channel``."""
     source = value.data_source
+    content_type = getattr(value, "content_type", None)
     if isinstance(source, str):
-        return TrainingInput(source, content_type=getattr(value, "content_type", None)).config
-    if hasattr(value, "model_dump"):
-        channel = read_shape(value, "Channel")
-        if "S3DataType" in channel["DataSource"]:
-            channel["DataSource"] = {"S3DataSource": channel["DataSource"]}
-        return channel
-    return None
+        return TrainingInput(source, content_type=content_type).config
+    if not hasattr(source, "model_dump"):
+        return None
+    for field, shape_name in _SOURCES.items():
+        if hasattr(source, field):  # an InputData has one kind of source as it is
+            config = {"DataSource": {shape_name: read_shape(source, shape_name)}}
+            return config | ({"ContentType": content_type} if is_set(content_type) else {})
+    return read_shape(value, "Channel")

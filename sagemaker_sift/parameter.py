@@ -286,8 +286,8 @@ def read_ranges(api_ranges: Mapping[str, Any]) -> dict[str, ParameterRange]:
     """
     ranges: dict[str, ParameterRange] = {}
     for entry in api_ranges.get("IntegerParameterRanges", []):
-        low, high = int(entry["MinValue"]), int(entry["MaxValue"])
-        ranges[entry["Name"]] = IntegerParameter(low, high, entry.get("ScalingType", "Auto"))
+        ends = _read_number(entry["MinValue"]), _read_number(entry["MaxValue"])
+        ranges[entry["Name"]] = IntegerParameter(*ends, entry.get("ScalingType", "Auto"))
     for entry in api_ranges.get("ContinuousParameterRanges", []):
         ends = _read_number(entry["MinValue"]), _read_number(entry["MaxValue"])
         ranges[entry["Name"]] = ContinuousParameter(*ends, entry.get("ScalingType", "Auto"))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sagemaker_sift.backends.errors import translate_errors
+from sagemaker_sift.backends.launch import launch
 from sagemaker_sift.contract.problem import Problem, closest
 from sagemaker_sift.estimator import AlgorithmEstimator
 from sagemaker_sift.exceptions import InvalidRequestError
@@ -225,12 +226,13 @@ class HyperparameterTuner(TuningSearch):
         request = self.request(inputs, job_name, include_cls_metadata)
         for definition in self.definitions.values():
             definition.prepare_output()
+        job = TuningJob(request["HyperParameterTuningJobName"], self.sagemaker_session)
         with translate_errors():
-            self.sagemaker_session.sagemaker_client.create_hyper_parameter_tuning_job(**request)
-        name = request["HyperParameterTuningJobName"]
-        self.latest_tuning_job = TuningJob(name, self.sagemaker_session)
+            create = self.sagemaker_session.sagemaker_client.create_hyper_parameter_tuning_job
+            launch(create, job.describe, request, ("HyperParameterTuningJobConfig",))
+        self.latest_tuning_job = job
         if wait:
-            self.latest_tuning_job.wait()
+            job.wait()
 
     @classmethod
     def attach(
@@ -303,8 +305,8 @@ class HyperparameterTuner(TuningSearch):
     ) -> HyperparameterTuner:
         if len(self.definitions) > 1:
             raise ValueError("A tuner of several estimators cannot be warm-started.")
-        further = WarmStartConfig(kind, additional).parents if additional else ()
         tuner = self.copy(estimator)
+        further = WarmStartConfig(kind, additional).parents if additional else ()
         tuner.warm_start_config = WarmStartConfig(kind, [self.job().name, *further])
         tuner.latest_tuning_job = None
         return tuner
@@ -344,12 +346,10 @@ class HyperparameterTuner(TuningSearch):
         Raises:
             LookupError: If none has reported the objective metric yet.
         """
-        name = best_training_job
-        if name is None:
-            name = self.best_training_job()
-        elif isinstance(name, Mapping):
-            name = name["TrainingJobName"]
-        return AlgorithmEstimator.attach(str(name), self.sagemaker_session)
+        name = best_training_job or self.best_training_job()
+        name = name["TrainingJobName"] if isinstance(name, Mapping) else name
+        first = next(iter(self.definitions.values())).estimator
+        return type(first).attach(str(name), self.sagemaker_session)
 
     def analytics(self) -> HyperparameterTuningJobAnalytics:
         """Return what the latest job has tried, as a table."""

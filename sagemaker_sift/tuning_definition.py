@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,12 @@ from typing import Any
 from sagemaker_sift.contract.problem import Problem
 from sagemaker_sift.estimator import AlgorithmEstimator
 from sagemaker_sift.parameter import ParameterRange, write_ranges
+from sagemaker_sift.requests.api_shape import read_shape
 from sagemaker_sift.requests.hyperparameter_rules import HyperparameterRules
 from sagemaker_sift.requests.tuning_job import DefinitionDescription
 from sagemaker_sift.requests.tuning_rules import Search
+
+_INSTANCE_CONFIG = "HyperParameterTuningInstanceConfig"
 
 METADATA = ("sagemaker_estimator_class_name", "sagemaker_estimator_module")
 """Hyperparameters that the SageMaker SDK adds with ``include_cls_metadata``."""
@@ -94,9 +98,13 @@ class TuningDefinition:
             name=self.name,
             instance_configs=None
             if self.instance_configs is None
-            else [_read_instance_config(config) for config in self.instance_configs],
+            else [read_shape(config, _INSTANCE_CONFIG) for config in self.instance_configs],
         )
         return description, search, problems
+
+    def copy(self) -> TuningDefinition:
+        """Return a definition of its own, with the same estimator."""
+        return dataclasses.replace(self, ranges=dict(self.ranges))
 
     def prepare_output(self) -> None:
         """Make the place that artifacts go to, where the session is to make it."""
@@ -143,12 +151,6 @@ def _add_metadata(
     cls = type(estimator)
     static |= dict(zip(METADATA, map(json.dumps, (cls.__name__, cls.__module__)), strict=True))
     return []
-
-
-def _read_instance_config(config: Any) -> dict[str, Any]:
-    """Return alternative machines in the API's form: ours, the SDK's, or the API's mapping."""
-    fields: Mapping[str, Any] = config if isinstance(config, Mapping) else config.to_input_req()
-    return dict(fields)
 
 
 def adopt_estimator(value: Any) -> AlgorithmEstimator:

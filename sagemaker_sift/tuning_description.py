@@ -14,7 +14,7 @@ from sagemaker_sift.strategy import StrategyConfig, TuningJobCompletionCriteriaC
 from sagemaker_sift.tuning_definition import METADATA, TuningDefinition
 from sagemaker_sift.warm_start import WarmStartConfig
 
-_GENERATED = re.compile(r"(.+?)-\d{6}-(?:\d{6}-\d{2}|\d{4})")
+_GENERATED = re.compile(r"(.+?)-\d{6}-\d{4}(?:-[0-9a-z]{4})?")
 """Names that this package or the SDK v2 has made: a base and a time."""
 
 
@@ -64,7 +64,11 @@ def read_definitions(
     """
     config = details["HyperParameterTuningJobConfig"]
     given = details.get("TrainingJobDefinitions") or [details["TrainingJobDefinition"]]
-    return [_read_one(one, config, job_name, sagemaker_session, estimator_cls) for one in given]
+    is_autotuned = details.get("Autotune", {}).get("Mode") == "Enabled"
+    return [
+        _read_one(one, config, job_name, sagemaker_session, estimator_cls, is_autotuned)
+        for one in given
+    ]
 
 
 def _read_one(
@@ -73,6 +77,7 @@ def _read_one(
     job_name: str,
     sagemaker_session: Any,
     estimator_cls: type[AlgorithmEstimator],
+    is_autotuned: bool,
 ) -> TuningDefinition:
     objective = definition.get("TuningObjective") or config["HyperParameterTuningJobObjective"]
     ranges = definition.get("HyperParameterRanges") or config.get("ParameterRanges") or {}
@@ -84,11 +89,11 @@ def _read_one(
     job["HyperParameters"] = static | auto
     configs = read_instance_configs(definition)
     return TuningDefinition(
-        name=definition.get("DefinitionName"),
+        name=definition.get("DefinitionName") or None,
         estimator=estimator_cls.from_description(job, sagemaker_session),
         objective_metric_name=objective["MetricName"],
         ranges=read_ranges(ranges),
-        keep_static=sorted(static) if auto else None,
+        keep_static=sorted(static) if auto or is_autotuned else None,
         instance_configs=None
         if configs is None
         else [InstanceConfig.from_job_desc(entry) for entry in configs],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import secrets
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -13,6 +15,7 @@ from sagemaker_sift.exceptions import InvalidRequestError
 from sagemaker_sift.limits import TuningLimits
 from sagemaker_sift.parameter import read_range, write_ranges
 from sagemaker_sift.requests.api_shape import read_shape
+from sagemaker_sift.requests.plain_value import to_plain
 from sagemaker_sift.requests.tuning_job import (
     TuningJobDescription,
     build_tuning_job_name,
@@ -23,6 +26,9 @@ from sagemaker_sift.requests.warm_start_rules import find_parent_problems
 from sagemaker_sift.results.tuning_job import find_parents
 from sagemaker_sift.session import JobSession
 from sagemaker_sift.tuning_definition import TuningDefinition, adopt_estimator
+from sagemaker_sift.tuning_part import OfNamedEstimators, OfOnlyEstimator
+
+_SUFFIX = string.ascii_lowercase + string.digits
 
 
 class TuningSearch:
@@ -121,6 +127,17 @@ class TuningSearch:
             keep_static=keep_static,
         )
 
+    estimator = OfOnlyEstimator("estimator")
+    objective_metric_name = OfOnlyEstimator("objective_metric_name")
+    metric_definitions = OfOnlyEstimator("metric_definitions")
+    hyperparameters_to_keep_static = OfOnlyEstimator("keep_static")
+    instance_configs = OfOnlyEstimator("instance_configs")
+    estimator_dict = OfNamedEstimators("estimator")
+    objective_metric_name_dict = OfNamedEstimators("objective_metric_name")
+    metric_definitions_dict = OfNamedEstimators("metric_definitions")
+    hyperparameters_to_keep_static_dict = OfNamedEstimators("keep_static")
+    instance_configs_dict = OfNamedEstimators("instance_configs")
+
     @property
     def sagemaker_session(self) -> JobSession:
         """Where the job runs: the session of the estimators."""
@@ -143,7 +160,12 @@ class TuningSearch:
             InvalidRequestError: With everything that is wrong.
         """
         session = self.sagemaker_session
-        definitions, searches, problems = [], [], []
+        definitions, searches, problems = [], [], self._find_mismatches()
+        if None not in self.definitions:
+            names = [str(name) for name in self.definitions]
+            check_names("inputs", {} if inputs is None else inputs, names)
+            if not isinstance(include_cls_metadata, bool):
+                check_names("include_cls_metadata", include_cls_metadata, names)
         for name, definition in self.definitions.items():
             described, search, found = definition.describe(
                 _pick(inputs, name),
@@ -233,35 +255,43 @@ class TuningSearch:
             estimator: In place of every estimator.
         """
         twin = copy.copy(self)
-        twin.definitions = {name: copy.copy(one) for name, one in self.definitions.items()}
+        twin.definitions = {name: one.copy() for name, one in self.definitions.items()}
         for definition in twin.definitions.values():
             if estimator is not None:
                 definition.estimator = adopt_estimator(estimator)
+                definition.instance_configs = None  # those of the estimator that was replaced
         return twin
+
+    def _find_mismatches(self) -> list[Problem]:
+        places = {one.estimator.sagemaker_session.place for one in self.definitions.values()}
+        if len(places) < 2:
+            return []
+        listed = " and ".join(sorted(places))
+        message = f"has estimators of {listed}, but one tuning job runs in one place."
+        return [Problem("estimator_dict", f"{message} Give all the same session.")]
 
     def _describe(self, job_name: str | None, definitions: list[Any]) -> TuningJobDescription:
         tags = read_tags(self.tags) or []
         for definition in self.definitions.values():
             tags = merge_tags(tags, read_tags(definition.estimator.tags) or ())
         strategy, max_jobs = _read_text(self.strategy), self.max_jobs
-        ends = self.max_runtime_in_seconds is not None or self.completion_criteria_config
+        criteria = _read_config(self.completion_criteria_config, "TuningJobCompletionCriteria")
+        ends = self.max_runtime_in_seconds is not None or _ends(criteria or {})
         if max_jobs is None and strategy != "Grid" and not ends:
             max_jobs = 1  # the SDK v2's default
         return TuningJobDescription(
             job_name=job_name or self._build_job_name(),
             definitions=definitions,
             strategy=strategy,
-            max_jobs=max_jobs,
-            max_parallel_jobs=self.max_parallel_jobs,
-            max_runtime_in_seconds=self.max_runtime_in_seconds,
+            max_jobs=to_plain(max_jobs),
+            max_parallel_jobs=to_plain(self.max_parallel_jobs),
+            max_runtime_in_seconds=to_plain(self.max_runtime_in_seconds),
             strategy_config=_read_config(
                 self.strategy_config, "HyperParameterTuningJobStrategyConfig"
             ),
-            completion_criteria=_read_config(
-                self.completion_criteria_config, "TuningJobCompletionCriteria"
-            ),
+            completion_criteria=criteria,
             early_stopping_type=_read_text(self.early_stopping_type),
-            random_seed=self.random_seed,
+            random_seed=to_plain(self.random_seed),
             autotune=bool(self.autotune),
             warm_start_config=_read_config(
                 self.warm_start_config, "HyperParameterTuningJobWarmStartConfig"
@@ -272,7 +302,8 @@ class TuningSearch:
     def _build_job_name(self) -> str:
         first = next(iter(self.definitions.values())).estimator
         base = self.base_tuning_job_name or first.algorithm_arn.rsplit("/", 1)[-1]
-        return build_tuning_job_name(base, datetime.now(tz=UTC))
+        suffix = "".join(secrets.choice(_SUFFIX) for _ in range(4))
+        return build_tuning_job_name(base, datetime.now(tz=UTC), suffix)
 
 
 def check_names(
@@ -304,6 +335,12 @@ def check_names(
         raise InvalidRequestError(problems)
     checked: Mapping[str, Any] = given
     return checked
+
+
+def _ends(criteria: Mapping[str, Any]) -> bool:
+    """Return whether completion criteria can end a tuning job."""
+    converged = criteria.get("ConvergenceDetected", {}).get("CompleteOnConvergence")
+    return converged == "Enabled" or bool(criteria.keys() - {"ConvergenceDetected"})
 
 
 def _read_parents(request: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@
     Throttling..., TooManyRequests..., SlowDown              ThrottledError
     no connection, no answer in time, no such region         UnreachableError
     anything else that a service answers                     BackendError
+    a parameter that botocore itself refuses                 BackendError
 
 The service's own text is kept, without keys and tokens; a sentence on what to do follows it.
 Source: "Common Error Types" of the API reference of SageMaker, and the exceptions of botocore.
@@ -78,6 +79,7 @@ _BY_CLASS: tuple[tuple[type[BotoCoreError], type[BackendError], str], ...] = (
     (botocore_errors.ConnectionError, UnreachableError, _CONNECT),
     (botocore_errors.HTTPClientError, UnreachableError, _CONNECT),
     (botocore_errors.IncompleteReadError, UnreachableError, _CONNECT),
+    (botocore_errors.ParamValidationError, BackendError, "Nothing was sent."),
     (botocore_errors.FlexibleChecksumError, UnreachableError, "What arrived was damaged."),
 )
 _MISSING = re.compile(r"not found|could not find|does not exist|RecordNotFound", re.IGNORECASE)

@@ -13,8 +13,10 @@ from sagemaker_sift.cli.hyperparameter_option import (
 )
 from sagemaker_sift.cli.session_option import add_session_options, open_session
 from sagemaker_sift.contract.channels import IMAGE_SUFFIXES
+from sagemaker_sift.contract.problem import Problem
 from sagemaker_sift.contract.specification import ALGORITHM_NAME
 from sagemaker_sift.estimator import AlgorithmEstimator
+from sagemaker_sift.exceptions import InvalidRequestError
 from sagemaker_sift.session import JobSession, LocalSession
 
 _TEXT = (
@@ -109,9 +111,17 @@ def build_estimator(options: argparse.Namespace) -> AlgorithmEstimator:
         session = LocalSession(options.local or None)
     else:
         session = open_session(options)
-    given = read_hyperparameters(options)
+    estimator = _build_bare(options, session)
+    known = estimator.algorithm.hyperparameter_names()
+    given = read_hyperparameters(options, known)
     if options.train and options.local is not None and "train_lst" not in dict(options.channel):
         given = count_training_images(Path(options.train)) | given
+    estimator.set_hyperparameters(**given)
+    return estimator
+
+
+def _build_bare(options: argparse.Namespace, session: JobSession) -> AlgorithmEstimator:
+    """Return the estimator without its hyperparameters."""
     names = [name.replace("-", "_") for name, *_ in (*_TEXT, *_NUMBERS, *_FLAGS)]
     arguments: dict[str, Any] = {name: getattr(options, name) for name in names}
     for target in ("tags", "environment"):
@@ -124,16 +134,27 @@ def build_estimator(options: argparse.Namespace) -> AlgorithmEstimator:
         options.algorithm or ALGORITHM_NAME,
         instance_type=options.instance_type,
         sagemaker_session=session,
-        hyperparameters=given,
         checkpoint_s3_uri=session.to_input_uri(checkpoints) if checkpoints else None,
         **{name: value for name, value in arguments.items() if value is not None},
     )
 
 
 def read_channels(options: argparse.Namespace) -> dict[str, str]:
-    """Return the URI or path of every channel that the options name."""
-    named = {"train": options.train, "validation": options.validation}
-    return {name: uri for name, uri in named.items() if uri} | dict(options.channel)
+    """Return the URI or path of every channel that the options name.
+
+    Raises:
+        InvalidRequestError: If one is named twice.
+    """
+    named = [("train", options.train), ("validation", options.validation)]
+    channels = [*((name, uri) for name, uri in named if uri), *options.channel]
+    names = [name for name, _ in channels]
+    problems = [
+        Problem(f"--channel {name}", "is given a second time. Name each channel once.")
+        for name in sorted({name for name in names if names.count(name) > 1})
+    ]
+    if problems:
+        raise InvalidRequestError(problems)
+    return dict(channels)
 
 
 def _read_pair(noun: str, example: str) -> Any:

@@ -35,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except KeyboardInterrupt:
-        is_local = getattr(options, "local", "") is not None
-        end = "; the training job was stopped, its model saved" if is_local else ""
+        stops = getattr(options, "interrupt_stops_job", False)
+        stops = stops or getattr(options, "local", None) is not None
+        end = "; the training job was stopped, its model saved" if stops else ""
         print(f"interrupted{end}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except JobStoppedError as error:

@@ -31,7 +31,7 @@ def add_command(commands: Any) -> None:
         "--root", default="runs", metavar="DIR", help="folder for data and jobs (default: runs)"
     )
     add_hyperparameter_option(parser)
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=_run, interrupt_stops_job=True)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from typing import Any
 
+from sagemaker_sift.algorithm import Algorithm
+from sagemaker_sift.cli.hyperparameter_option import fit_name
 from sagemaker_sift.cli.job_option import add_job_options, build_estimator, read_channels
 from sagemaker_sift.contract.metrics import VALIDATION_ACCURACY
 from sagemaker_sift.limits import TuningLimits
@@ -15,6 +18,7 @@ from sagemaker_sift.parameter import (
     IntegerParameter,
     ParameterRange,
 )
+from sagemaker_sift.requests.hyperparameter_rules import HyperparameterRules
 from sagemaker_sift.strategy import STRATEGIES, HyperbandStrategyConfig, StrategyConfig
 from sagemaker_sift.tuner import HyperparameterTuner
 from sagemaker_sift.warm_start import WarmStartConfig, WarmStartTypes
@@ -75,10 +79,11 @@ def add_command(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    estimator = build_estimator(options)
     tuner = HyperparameterTuner(
-        build_estimator(options),
+        estimator,
         options.objective,
-        dict(options.range),
+        fit_ranges(options.range, estimator.algorithm),
         strategy=options.strategy,
         objective_type=options.objective_type,
         max_jobs=options.max_jobs,
@@ -105,6 +110,28 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def fit_ranges(
+    given: Iterable[tuple[str, ParameterRange]], algorithm: Algorithm
+) -> dict[str, ParameterRange]:
+    """Return the ranges by the algorithm's names; whole numbers for a continuous one are right.
+
+    Args:
+        given: Names, perhaps with hyphens, and ranges.
+        algorithm: What declares them.
+    """
+    entries = HyperparameterRules(algorithm.training_specification).entries
+    ranges: dict[str, ParameterRange] = {}
+    for written, entry in given:
+        name = fit_name(written, entries)
+        is_continuous = entries.get(name, {}).get("Type") == "Continuous"
+        ranges[name] = (
+            ContinuousParameter(entry.min_value, entry.max_value, entry.scaling_type)
+            if is_continuous and isinstance(entry, IntegerParameter)
+            else entry
+        )
+    return ranges
+
+
 def _read_hyperband(options: argparse.Namespace) -> StrategyConfig | None:
     if options.max_resource is None and options.min_resource is None:
         return None
@@ -123,7 +150,7 @@ def read_range_option(text: str) -> tuple[str, ParameterRange]:
         ('num_layers', IntegerParameter(20, 110))
     """
     name, equals, form = text.partition("=")
-    name, parts = name.strip().replace("-", "_"), form.split(":")
+    name, parts = name.strip(), form.split(":")
     if not (name and equals and form) or len(parts) > 3:
         raise argparse.ArgumentTypeError(
             f"is {text!r}, but must be NAME=LOW:HIGH, NAME=LOW:HIGH:SCALING or NAME=a,b,c"

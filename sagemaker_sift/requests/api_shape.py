@@ -33,35 +33,35 @@ def read_shape(value: Any, shape_name: str) -> dict[str, Any]:
         return dict(value)
     if hasattr(value, "to_input_req"):
         return dict(value.to_input_req())
-    if hasattr(value, "model_dump"):
-        fields = _drop_unset(value.model_dump())
-        converted: dict[str, Any] = _rename(fields, load_shape(shape_name))
+    if _is_model(value):
+        converted: dict[str, Any] = _convert(value, load_shape(shape_name))
         return converted
     raise TypeError(f"{value!r} is no {shape_name}.")
 
 
-def _drop_unset(value: Any) -> Any:
-    """Return the value without ``None`` and without the marks of fields that were never set."""
-    if isinstance(value, Mapping):
-        return {name: _drop_unset(field) for name, field in value.items() if _is_set(field)}
-    if isinstance(value, (list, tuple)):
-        return [_drop_unset(item) for item in value]
-    return value
-
-
-def _is_set(field: Any) -> bool:
+def is_set(field: Any) -> bool:
+    """Return whether a field of a model has a value: the SDK v3 marks those that have none."""
     return field is not None and type(field).__name__ != "Unassigned"
 
 
-def _rename(value: Any, shape: Any) -> Any:
+def _is_model(value: Any) -> bool:
+    return hasattr(value, "model_dump") and not isinstance(value, type)
+
+
+def _convert(value: Any, shape: Any) -> Any:
+    """Return a value with the API's names, without the fields of models that were never set."""
+    if _is_model(value):
+        value = {name: getattr(value, name) for name in type(value).model_fields}
     if shape.type_name == "structure" and isinstance(value, Mapping):
         members = {xform_name(member): member for member in shape.members}
-        renamed = {}
+        converted = {}
         for name, field in value.items():
             member = members.get(name)
-            target = name if member is None else member
-            renamed[target] = field if member is None else _rename(field, shape.members[member])
-        return renamed
-    if shape.type_name == "list" and isinstance(value, list):
-        return [_rename(item, shape.member) for item in value]
+            if is_set(field):
+                converted[member or name] = (
+                    field if member is None else _convert(field, shape.members[member])
+                )
+        return converted
+    if shape.type_name == "list" and isinstance(value, (list, tuple)):
+        return [_convert(item, shape.member) for item in value]
     return value

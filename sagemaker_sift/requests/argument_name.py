@@ -32,6 +32,7 @@ _ARGUMENTS = {
     "ResourceConfig.VolumeSizeInGB": "volume_size",
     "RetryStrategy.MaximumRetryAttempts": "max_retry_attempts",
     "RoleArn": "role",
+    "StoppingCondition.MaxPendingTimeInSeconds": "max_pending",
     "StoppingCondition.MaxRuntimeInSeconds": "max_run",
     "StoppingCondition.MaxWaitTimeInSeconds": "max_wait",
     "Tags": "tags",
@@ -61,6 +62,7 @@ _CHANNEL_FIELDS = {
     ".TargetAttributeName": ".target_attribute_name",
 }
 _CONFIG = "HyperParameterTuningJobConfig"
+_CRITERIA = f"{_CONFIG}.TuningJobCompletionCriteria"
 _TUNING_ARGUMENTS = {
     f"{_CONFIG}.HyperParameterTuningJobObjective.MetricName": "objective_metric_name",
     f"{_CONFIG}.HyperParameterTuningJobObjective.Type": "objective_type",
@@ -72,7 +74,13 @@ _TUNING_ARGUMENTS = {
     f"{_CONFIG}.Strategy": "strategy",
     f"{_CONFIG}.StrategyConfig": "strategy_config",
     f"{_CONFIG}.TrainingJobEarlyStoppingType": "early_stopping_type",
-    f"{_CONFIG}.TuningJobCompletionCriteria": "completion_criteria_config",
+    f"{_CRITERIA}.BestObjectiveNotImproving.MaxNumberOfTrainingJobsNotImproving": (
+        "completion_criteria_config.max_number_of_training_jobs_not_improving"
+    ),
+    f"{_CRITERIA}.TargetObjectiveMetricValue": (
+        "completion_criteria_config.target_objective_metric_value"
+    ),
+    _CRITERIA: "completion_criteria_config",
     "HyperParameterTuningJobName": "job_name",
     "Tags": "tags",
     "TrainingJobDefinitions": "estimator_dict",

@@ -5,7 +5,8 @@ Source: API reference, ``Channel``, ``S3DataSource`` and ``ChannelSpecification`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from sagemaker_sift.contract.problem import Problem, closest
@@ -35,7 +36,9 @@ def find_channel_problems(
     for idx, channel in enumerate(job.get("InputDataConfig", [])):
         name, path = str(channel.get("ChannelName")), f"InputDataConfig[{idx}]"
         if name in given:
-            yield Problem(f"{path}.ChannelName", f"is {name!r} a second time.", _CHANNEL)
+            yield Problem(
+                f"{path}.ChannelName", f"is {name!r} a second time. Name each once.", _CHANNEL
+            )
         given.add(name)
         mode = channel.get("InputMode", job_mode)
         yield from _check_source(channel, mode, path, "VpcConfig" in job)
@@ -109,6 +112,17 @@ def _check_modes(channel: Mapping[str, Any], mode: Any, path: str) -> Iterator[P
         yield Problem(f"{path}.RecordWrapperType", message, _CHANNEL)
 
 
+def _is_among(value: str, allowed: Iterable[str]) -> bool:
+    """Return whether a value is allowed as a whole or without its parameters.
+
+    MIME types have no case, and ``*`` stands for any part of one.
+    """
+    text = value.replace(" ", "").lower()
+    candidates = (text, text.split(";")[0])
+    patterns = [pattern.replace(" ", "").lower() for pattern in allowed]
+    return any(fnmatchcase(one, pattern) for one in candidates for pattern in patterns)
+
+
 def _check_declared(
     channel: Mapping[str, Any], declared: Mapping[str, Any], mode: Any, path: str
 ) -> Iterator[Problem]:
@@ -118,9 +132,8 @@ def _check_declared(
         ("InputMode", "SupportedInputModes", mode),
     ):
         allowed = declared.get(allowed_field, [])
-        base = value.split(";")[0].strip() if isinstance(value, str) else value
-        is_plain = field == "CompressionType" and base == "None"
-        if base is not None and allowed and base not in allowed and not is_plain:
+        is_plain = field == "CompressionType" and value == "None"
+        if value is not None and allowed and not is_plain and not _is_among(value, allowed):
             yield Problem(
                 f"{path}.{field}",
                 f"is {value!r}, but the channel {declared['Name']!r} takes {', '.join(allowed)}.",

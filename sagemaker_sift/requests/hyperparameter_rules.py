@@ -9,6 +9,7 @@ Source: API reference, ``HyperParameterSpecification``.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,8 +17,10 @@ from sagemaker_sift.contract.hyperparameter import to_text
 from sagemaker_sift.contract.hyperparameters import SPECS, Hyperparameters, read_values
 from sagemaker_sift.contract.problem import ContractError, Problem, closest
 from sagemaker_sift.contract.specification import is_bundled
+from sagemaker_sift.requests.plain_value import to_plain
 
 SOURCE = "algorithm's specification"
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _RANGES = {
     "Integer": "IntegerParameterRangeSpecification",
     "Continuous": "ContinuousParameterRangeSpecification",
@@ -54,15 +57,17 @@ class HyperparameterRules:
 
     def find_problems(self, values: Mapping[str, Any]) -> list[Problem]:
         """Return what is wrong with each value by itself: unknown, of the wrong type, outside."""
-        if self.is_bundled:
-            return read_values(values)[1]
-        problems = []
+        problems = read_values(values)[1] if self.is_bundled else []
+        broken = {problem.path for problem in problems}
         for name, value in values.items():
-            if self.entries and name not in self.entries:
+            entry = self.entries.get(name)
+            if name in broken or not self.entries or value is None:
+                continue
+            if entry is None:
                 problems.append(self.describe_unknown(name))
-            elif self.entries:
+            elif str(value) != str(entry.get("DefaultValue")):  # which the service has accepted
                 try:
-                    read_value(value, self.entries[name])
+                    read_value(value, entry)
                 except ValueError as error:
                     problems.append(Problem(name, str(error), SOURCE))
         return problems
@@ -78,13 +83,13 @@ class HyperparameterRules:
 
         Values that break a rule are given as they are; :meth:`find_problems` tells of them.
         """
-        if self.is_bundled:
-            return self._complete_bundled(values)
         texts = {
             name: str(entry["DefaultValue"])
             for name, entry in self.entries.items()
             if entry.get("DefaultValue") not in {None, ""}
         }
+        if self.is_bundled:
+            return self._complete_bundled(texts | dict(values))
         for name, value in values.items():
             if value is not None:
                 texts[name] = _write_value(value, self.entries.get(name))
@@ -112,8 +117,11 @@ class HyperparameterRules:
         try:
             Hyperparameters.from_strings(texts)
         except ContractError as error:
-            return list(error.problems)
-        return []
+            problems = list(error.problems)
+        else:
+            problems = []
+        broken = {problem.path for problem in problems}
+        return problems + [one for one in self.find_problems(texts) if one.path not in broken]
 
     def _complete_bundled(self, values: Mapping[str, Any]) -> dict[str, str]:
         try:
@@ -153,15 +161,24 @@ def read_value(value: Any, entry: Mapping[str, Any]) -> Any:
         return text
     if kind not in {"Integer", "Continuous"}:
         return str(value)
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
+    number = _read_number(value)
     low, high = find_bounds(entry)
     is_whole = kind == "Continuous" or number.is_integer()
     if not (math.isfinite(number) and is_whole and low <= number <= high):
         raise ValueError(f"is {value!r}, but must be {describe(entry)}.")
     return int(number) if kind == "Integer" else number
+
+
+def _read_number(value: Any) -> float:
+    """Return the number that a value is, or NaN; ``1_0`` and digits of other scripts are none."""
+    if isinstance(value, bool) or (
+        isinstance(value, str) and not _NUMBER.fullmatch(value.strip())
+    ):
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def find_bounds(entry: Mapping[str, Any]) -> tuple[float, float]:
@@ -200,11 +217,14 @@ def _shorten(number: float) -> str:
 
 def _write_value(value: Any, entry: Mapping[str, Any] | None) -> str:
     """Return a Python value as the text that the entry wants."""
-    text = str(value)
+    text = str(to_plain(value))
     if entry is None:
         return text
-    if entry.get("Type") == "Integer" and isinstance(value, float) and value.is_integer():
-        return str(int(value))
+    if entry.get("Type") == "Integer" and not re.fullmatch(r"-?\d+", text):
+        number = _read_number(value)
+        return str(int(number)) if number.is_integer() else text.strip()
+    if entry.get("Type") == "Continuous":
+        return text.strip()
     if entry.get("Type") == "Categorical" and isinstance(value, bool):
         words = (text, text.lower(), str(int(value)))
         return next((word for word in words if word in find_choices(entry)), text)

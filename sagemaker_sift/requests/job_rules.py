@@ -92,7 +92,8 @@ def find_rule_problems(job: Mapping[str, Any], algorithm: Mapping[str, Any]) -> 
     """
     yield from _check_stopping(job)
     if algorithm.get("ProductId") and not job.get("EnableNetworkIsolation", False):
-        message = "is off, but algorithms of AWS Marketplace run isolated. Leave it out or set it."
+        message = "is False, but algorithms of AWS Marketplace run isolated. Set it to True, or "
+        message += "drop it here and from the config file."
         yield Problem("EnableNetworkIsolation", message, "AWS Marketplace algorithms")
     metrics = job.get("AlgorithmSpecification", {}).get("MetricDefinitions", [])
     yield from find_metric_problems(metrics, "AlgorithmSpecification.MetricDefinitions")

@@ -65,7 +65,11 @@ def _check_fit(
     kind = declared.get("Type")
     is_grid_of_numbers = strategy == "Grid" and entry.__name__ == "Categorical"
     if entry.__name__ != kind and not is_grid_of_numbers:
-        message = f"is {entry!r}, but the hyperparameter is {kind}. Use a {kind}Parameter."
+        article = "an" if kind == "Integer" else "a"
+        remedy = (
+            f"Use {article} {kind}Parameter." if kind != "FreeText" else "Text is not searched."
+        )
+        message = f"is {entry!r}, but the hyperparameter is {kind}. {remedy}"
         yield Problem(path, message, SOURCE)
         return
     api = entry.as_tuning_range("")

@@ -12,7 +12,8 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import botocore.session
@@ -40,6 +41,17 @@ class WrongType(Problem):
     """A value of another type than the API's, so that nothing below it can be looked at."""
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownWord(Problem):
+    """A value that an enumeration of the model does not have.
+
+    Attributes:
+        word: The value.
+    """
+
+    word: str = ""
+
+
 @functools.cache
 def _load_service_model() -> Any:
     return botocore.session.get_session().get_service_model("sagemaker")
@@ -56,7 +68,11 @@ def load_shape(name: str) -> Any:
 
 
 def find_violations(
-    operation: str, request: Mapping[str, Any], *, allow_file_uris: bool = False
+    operation: str,
+    request: Mapping[str, Any],
+    *,
+    allow_file_uris: bool = False,
+    accepted: Collection[str] = (),
 ) -> list[Problem]:
     """Return every rule of the service model that a request breaks.
 
@@ -64,6 +80,8 @@ def find_violations(
         operation: API operation, such as ``CreateTrainingJob``.
         request: Its parameters.
         allow_file_uris: Whether ``file://`` may stand where the service wants ``s3://``.
+        accepted: Words that are right although the model does not know them, such as instance
+            types that are newer than it.
 
     Example:
         >>> for problem in find_violations("StopTrainingJob", {"TrainingJobName": "a b"}):
@@ -71,14 +89,21 @@ def find_violations(
         `TrainingJobName` is 'a b', but must match [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}. [API model]
     """
     shape = _load_service_model().operation_model(operation).input_shape
-    return list(_walk(request, shape, "", allow_file_uris))
+    return [
+        problem
+        for problem in _walk(request, shape, "", allow_file_uris)
+        if not (isinstance(problem, UnknownWord) and problem.word in accepted)
+    ]
 
 
 def _walk(value: Any, shape: Any, path: str, allow_files: bool) -> Iterator[Problem]:
     expected = _PYTHON_TYPES.get(shape.type_name)
     is_number_like_bool = isinstance(value, bool) and bool not in (expected or (bool,))
     if expected and (not isinstance(value, expected) or is_number_like_bool):
-        yield WrongType(path, f"is {value!r}, but must be a {shape.type_name}.", SOURCE)
+        shown = "a secret" if "Environment[" in path else repr(value)
+        article = "an" if shape.type_name[0] in "aeiou" else "a"
+        message = f"is {shown}, but must be {article} {shape.type_name}."
+        yield WrongType(path, message, SOURCE)
         return
     if shape.type_name == "structure":
         yield from _walk_structure(value, shape, path, allow_files)
@@ -132,7 +157,8 @@ def _check_text(value: str, shape: Any, path: str, allow_files: bool) -> Iterato
         if value not in choices:
             few = f" Known: {', '.join(choices)}." if len(choices) <= 12 else ""
             hint = closest(value, choices)
-            yield Problem(path, f"is {value!r}, which the API does not know.{hint}{few}", SOURCE)
+            message = f"is {value!r}, which the API does not know.{hint}{few}"
+            yield UnknownWord(path, message, SOURCE, value)
         return
     if allow_files and shape.name in _URI_SHAPES and value.startswith("file:///"):
         return

@@ -30,7 +30,7 @@ class TrainingJobDescription:
     input_mode: str
     output_path: str
     hyperparameters: Mapping[str, str]
-    channels: Mapping[str, Mapping[str, Any]]
+    channels: Sequence[tuple[str, Mapping[str, Any]]]
     instance_type: str | None = None
     instance_count: int | None = None
     instance_groups: Sequence[Mapping[str, Any]] | None = None
@@ -45,6 +45,7 @@ class TrainingJobDescription:
     enable_network_isolation: bool | None = None
     use_spot_instances: bool | None = None
     max_wait: int | None = None
+    max_pending: int | None = None
     max_retry_attempts: int | None = None
     disable_output_compression: bool | None = None
     checkpoint_s3_uri: str | None = None
@@ -68,28 +69,26 @@ def build_training_job_request(job: TrainingJobDescription) -> dict[str, Any]:
         "OutputDataConfig": _drop_unset(
             {
                 "S3OutputPath": job.output_path,
-                "KmsKeyId": job.output_kms_key,
+                "KmsKeyId": job.output_kms_key or None,
                 "CompressionType": "NONE" if job.disable_output_compression else None,
             }
         ),
         "ResourceConfig": _build_resources(job),
-        "StoppingCondition": _drop_unset(
-            {"MaxRuntimeInSeconds": job.max_run, "MaxWaitTimeInSeconds": job.max_wait}
-        ),
+        "StoppingCondition": _build_stopping(job),
     }
     if job.hyperparameters:
         request["HyperParameters"] = dict(job.hyperparameters)
     if job.channels:
         request["InputDataConfig"] = [
-            {"ChannelName": name, **channel} for name, channel in job.channels.items()
+            {"ChannelName": name, **channel} for name, channel in job.channels
         ]
     if job.metric_definitions:
         definitions = [dict(definition) for definition in job.metric_definitions]
         request["AlgorithmSpecification"]["MetricDefinitions"] = definitions
-    if job.subnets is not None or job.security_group_ids is not None:
+    if job.subnets or job.security_group_ids:  # two empty lists mean: no VPC
         request["VpcConfig"] = {
-            "Subnets": list(job.subnets or ()),
-            "SecurityGroupIds": list(job.security_group_ids or ()),
+            "Subnets": _read_list(job.subnets),
+            "SecurityGroupIds": _read_list(job.security_group_ids),
         }
     if job.checkpoint_s3_uri is not None or job.checkpoint_local_path is not None:
         request["CheckpointConfig"] = _drop_unset(
@@ -108,6 +107,21 @@ def build_training_job_request(job: TrainingJobDescription) -> dict[str, Any]:
     return request
 
 
+def _build_stopping(job: TrainingJobDescription) -> dict[str, Any]:
+    return _drop_unset(
+        {
+            "MaxRuntimeInSeconds": job.max_run,
+            "MaxWaitTimeInSeconds": job.max_wait,
+            "MaxPendingTimeInSeconds": job.max_pending,
+        }
+    )
+
+
+def _read_list(items: Sequence[str] | None) -> Any:
+    """Return the items; a text by itself stays one, to be refused."""
+    return items if isinstance(items, str) else list(items or ())
+
+
 def _build_resources(job: TrainingJobDescription) -> dict[str, Any]:
     groups = job.instance_groups
     return _drop_unset(
@@ -115,7 +129,7 @@ def _build_resources(job: TrainingJobDescription) -> dict[str, Any]:
             "InstanceType": job.instance_type,
             "InstanceCount": job.instance_count,
             "VolumeSizeInGB": job.volume_size,
-            "VolumeKmsKeyId": job.volume_kms_key,
+            "VolumeKmsKeyId": job.volume_kms_key or None,
             "InstanceGroups": None if groups is None else [dict(group) for group in groups],
             "KeepAlivePeriodInSeconds": job.keep_alive_period_in_seconds,
             "TrainingPlanArn": job.training_plan,

@@ -197,18 +197,19 @@ def read_instance_configs(definition: Mapping[str, Any]) -> list[dict[str, Any]]
     return None if not configs else [dict(config) for config in configs]
 
 
-def build_tuning_job_name(base: str, now: datetime) -> str:
-    """Return a name for a tuning job: at most 32 characters, unique to a hundredth of a second.
+def build_tuning_job_name(base: str, now: datetime, suffix: str) -> str:
+    """Return a name for a tuning job: at most 32 characters.
 
     Args:
         base: What it begins with, cut to 15 characters; those that the API refuses become hyphens.
-        now: The time that it ends with.
+        now: Day and minute that follow.
+        suffix: Four characters that tell the jobs of one minute apart.
 
     Example:
-        >>> build_tuning_job_name("test-marketplace", datetime(2026, 11, 21, 9, 30, 5, 120000))
-        'test-marketplac-261121-093005-12'
+        >>> build_tuning_job_name("test-marketplace", datetime(2026, 11, 21, 9, 30), "k3x9")
+        'test-marketplac-261121-0930-k3x9'
     """
-    stamp = f"{now:%y%m%d-%H%M%S}-{now.microsecond // 10_000:02d}"
+    stamp = f"{now:%y%m%d-%H%M}-{suffix}"
     room = TUNING_JOB_NAME_MAX_CHARS - len(stamp) - 1
     stem = re.sub(r"[^a-zA-Z0-9]+", "-", base).strip("-")[:room].strip("-") or "tuning"
     return f"{stem}-{stamp}"

@@ -7,6 +7,7 @@ ranges", "Run a warm start hyperparameter tuning job", "Automatic model tuning l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,6 +77,10 @@ def find_search_problems(
     yield from _check_limits(config, searches, limits)
     yield from _check_strategy(config, searches)
     yield from _check_early_stopping(config, searches)
+    target = config.get("TuningJobCompletionCriteria", {}).get("TargetObjectiveMetricValue", 0)
+    if not math.isfinite(target):
+        argument = "completion_criteria_config.target_objective_metric_value"
+        yield Problem(argument, f"is {target}, but must be a number.", _GUIDE)
     parents = (warm_start or {}).get("ParentHyperParameterTuningJobs", [])
     if len(parents) > limits.max_parents:
         message = f"has {len(parents)} parents, but at most {limits.max_parents} are allowed."

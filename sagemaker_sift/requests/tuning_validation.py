@@ -49,7 +49,17 @@ def check_tuning_job(
             of the service model alone.
     """
     by_name = sorted(definitions, key=lambda definition: definition.name or "")
-    violations = find_violations(_OPERATION, request, allow_file_uris=allow_file_uris)
+    types = [
+        instance_type
+        for search in searches
+        for instance_type in search.algorithm["TrainingSpecification"].get(
+            "SupportedTrainingInstanceTypes"
+        )
+        or ()
+    ]
+    violations = find_violations(
+        _OPERATION, request, allow_file_uris=allow_file_uris, accepted=types
+    )
     of_model = [
         _name(one, by_name) for one in violations if not one.path.endswith(_SAID_BY_OWN_RULES)
     ]
@@ -105,7 +115,10 @@ def _name_in_definition(
     named = []
     for problem in name_arguments(problems, definition.job):
         path = problem.path
-        if not path.startswith("inputs"):
+        if path.startswith("instance_configs"):
+            name = "" if definition.name is None else f"[{definition.name!r}]"
+            path = f"instance_configs{name}{path.removeprefix('instance_configs')}"
+        elif not path.startswith("inputs"):
             path = f"{owner}.{path}"
         elif definition.name is not None:
             path = f"inputs[{definition.name!r}]{path.removeprefix('inputs')}"

@@ -43,7 +43,10 @@ def check_training_job(
         InvalidRequestError: With every broken rule; if a value is of the wrong type, with those
             of the service model alone.
     """
-    problems = find_violations("CreateTrainingJob", request, allow_file_uris=allow_file_uris)
+    types = algorithm["TrainingSpecification"].get("SupportedTrainingInstanceTypes") or ()
+    problems = find_violations(
+        "CreateTrainingJob", request, allow_file_uris=allow_file_uris, accepted=types
+    )
     if any(isinstance(problem, WrongType) for problem in problems):
         raise InvalidRequestError(problems)
     rules = HyperparameterRules(algorithm["TrainingSpecification"])

@@ -183,18 +183,22 @@ def describe_values(values: Mapping[str, float]) -> str:
     )
 
 
-def choose_view(logs: bool | str | None, hyperparameters: Mapping[str, Any]) -> ProgressView:
+def choose_view(logs: bool | str | None, description: Mapping[str, Any]) -> ProgressView:
     """Return the view that suits the request and the terminal.
 
     Args:
         logs: ``False``, ``None`` or ``"None"`` for silence, ``"All"`` for the whole log, else
-            a bar on a terminal (with the package rich) and one line an epoch elsewhere.
-        hyperparameters: Of the job; they tell how long it is.
+            a bar on a terminal (with the package rich) and one line an epoch elsewhere; of an
+            algorithm of somebody else the whole log.
+        description: DescribeTrainingJob response; it tells the algorithm and how long it runs.
     """
     if logs in {False, None, "None"}:
         return SilentView()
-    if logs == "All":
+    definitions = description.get("AlgorithmSpecification", {}).get("MetricDefinitions", ())
+    is_ours = not definitions or TIME_COST.name in {one.get("Name") for one in definitions}
+    if logs == "All" or not is_ours:
         return LogView(sys.stdout)
+    hyperparameters = description.get("HyperParameters", {})
     num_epochs = _read_count(hyperparameters, "epochs")
     samples = _read_count(hyperparameters, "num_training_samples")
     batch = _read_count(hyperparameters, "mini_batch_size")

@@ -19,6 +19,7 @@ from sagemaker_sift.exceptions import (
     JobStoppedError,
 )
 from sagemaker_sift.results.download import download_artifact
+from sagemaker_sift.results.log_tail import LogTail
 from sagemaker_sift.results.metrics import TrainingJobAnalytics
 from sagemaker_sift.results.progress import choose_view
 from sagemaker_sift.session import JobSession
@@ -28,7 +29,10 @@ _ENDED = {"Completed", "Failed", "Stopped"}
 
 
 def list_tags(session: JobSession, arn: str) -> list[dict[str, str]]:
-    """Return the tags of a resource; none, with a warning, if the identity may not list them."""
+    """Return the tags of a resource, without those of AWS itself.
+
+    None, with a warning, if the identity may not list them.
+    """
     tags: list[dict[str, str]] = []
     page: dict[str, Any] = {}
     try:
@@ -37,7 +41,7 @@ def list_tags(session: JobSession, arn: str) -> list[dict[str, str]]:
                 response = session.sagemaker_client.list_tags(ResourceArn=arn, **page)
                 tags += [dict(tag) for tag in response["Tags"]]
                 if not response.get("NextToken"):
-                    return tags
+                    return [tag for tag in tags if not tag["Key"].startswith("aws:")]
                 page = {"NextToken": response["NextToken"]}
     except AccessDeniedError as error:
         warnings.warn(f"The tags of {arn} are not known: {error}", stacklevel=3)
@@ -125,25 +129,20 @@ class TrainingJob:
 
     def _follow(self, logs: bool | str | None, sleep: Callable[[float], None]) -> dict[str, Any]:
         description = self.describe()
-        view = choose_view(logs, description.get("HyperParameters", {}))
-        position, shown = None, ""
-        may_read = logs not in {False, None, "None"}
+        view = choose_view(logs, description)
+        tail = LogTail(self.name, self.session, is_read=logs not in {False, None, "None"})
+        shown = ""
         try:
             while True:
                 description = self.describe()
-                try:
-                    lines, position = (
-                        self.session.read_log(self.name, position) if may_read else ([], None)
-                    )
-                except AccessDeniedError as error:  # a job can be waited for without its log
-                    may_read, lines = False, []
-                    warnings.warn(f"The log of {self.name} is not shown: {error}", stacklevel=3)
-                for line in lines:
-                    view.show_line(line)
+                tail.show(view)
                 if description["SecondaryStatus"] != shown:
                     shown = description["SecondaryStatus"]
                     view.show_status(shown)
                 if description["TrainingJobStatus"] in _ENDED:
+                    if tail.is_read and self.session.log_lag_s:
+                        sleep(self.session.log_lag_s)
+                        tail.show(view)
                     return description
                 sleep(self.session.poll_s)
         finally:
@@ -176,10 +175,10 @@ class TrainingJob:
         return self.session.read_log(self.name)[0]
 
     def read_log_tail(self, num_lines: int = _LOG_TAIL_LINES) -> list[str]:
-        """Return the last lines of the log; none if the identity may not read it."""
+        """Return the last lines of the log; none if it cannot be read."""
         try:
             return self.read_log()[-num_lines:]
-        except AccessDeniedError:
+        except BackendError:
             return []
 
     @property

@@ -9,12 +9,12 @@ from typing import Any
 
 from sagemaker_sift.backends.errors import translate_errors
 from sagemaker_sift.exceptions import (
-    AccessDeniedError,
     BackendError,
     NotFoundError,
     TuningJobFailedError,
     TuningJobStoppedError,
 )
+from sagemaker_sift.results.log_tail import LogTail
 from sagemaker_sift.results.training_job import TrainingJob, list_tags
 from sagemaker_sift.results.tuning_analytics import HyperparameterTuningJobAnalytics
 from sagemaker_sift.results.tuning_progress import TuningLines
@@ -111,13 +111,16 @@ class TuningJob:
         description = self.describe()
         is_silent = logs in {False, None, "None"}
         view = None if is_silent else TuningLines(sys.stdout, _read_max_jobs(description))
-        positions: dict[str, Any] = {}
+        tails: dict[str, LogTail] = {}
         while True:
             if view is not None:
                 view.show(description)
             if logs == "All":
-                self._show_logs(positions)
+                self._show_logs(tails)
             if description["HyperParameterTuningJobStatus"] in _ENDED:
+                if logs == "All" and self.session.log_lag_s:
+                    sleep(self.session.log_lag_s)
+                    self._show_logs(tails)
                 return description
             sleep(self.session.poll_s)
             try:
@@ -129,11 +132,11 @@ class TuningJob:
                     code=error.code,
                 ) from error
 
-    def _show_logs(self, positions: dict[str, Any]) -> None:
+    def _show_logs(self, tails: dict[str, LogTail]) -> None:
         for summary in self.training_jobs(sort_by="CreationTime"):
             name = summary["TrainingJobName"]
-            lines, positions[name] = self.session.read_log(name, positions.get(name))
-            for line in lines:
+            tail = tails.setdefault(name, LogTail(name, self.session))
+            for line in tail.lines():
                 sys.stdout.write(f"{name}: {line}\n")
         sys.stdout.flush()
 
@@ -211,15 +214,13 @@ def find_parents(names: Iterable[str], session: JobSession) -> dict[str, dict[st
         Descriptions by name; ``None`` for a job that does not exist. A job that may not be
         described is left out, and so are all where the session has no tuning jobs.
     """
-    if not hasattr(session.sagemaker_client, "describe_hyper_parameter_tuning_job"):
-        return {}
     found: dict[str, dict[str, Any] | None] = {}
     for name in names:
         try:
             found[name] = TuningJob(name, session).describe()
         except NotFoundError:
             found[name] = None
-        except AccessDeniedError:
+        except BackendError:  # no permission, or a place without tuning jobs
             continue
     return found
 

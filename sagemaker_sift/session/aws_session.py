@@ -16,6 +16,7 @@ from sagemaker_sift.backends.aws.download import (
     ObjectCache,
     choose_cache_folder,
     download_objects,
+    read_object,
 )
 from sagemaker_sift.backends.aws.identity import AwsIdentity
 from sagemaker_sift.backends.aws.job_metrics import JobMetrics
@@ -27,7 +28,6 @@ from sagemaker_sift.backends.aws.log_streams import (
 )
 from sagemaker_sift.backends.aws.s3_uri import is_s3_uri, join_key, split_s3_uri
 from sagemaker_sift.backends.aws.upload import UploadPlan, upload_files
-from sagemaker_sift.backends.errors import translate_errors
 from sagemaker_sift.backends.local_files import find_files
 from sagemaker_sift.contract.metrics import MetricPoint
 from sagemaker_sift.contract.problem import Problem
@@ -76,6 +76,7 @@ class Session(JobSession):
 
     stops_on_interrupt = False
     allows_file_uris = False
+    log_lag_s = 5.0
 
     def __init__(
         self,
@@ -125,6 +126,11 @@ class Session(JobSession):
     def boto_region_name(self) -> str:
         """The region, such as ``us-east-1``."""
         return self._clients.region
+
+    @property
+    def place(self) -> str:
+        """The region."""
+        return self.boto_region_name
 
     @property
     def default_bucket_prefix(self) -> str | None:
@@ -201,7 +207,11 @@ class Session(JobSession):
             ConflictError: If it belongs to another account.
             BackendError: If it may not be made.
         """
-        if self._bucket is None and split_s3_uri(uri)[0] == self._buckets.default_name():
+        if (
+            self._bucket is None
+            and is_s3_uri(uri)
+            and split_s3_uri(uri)[0] == self._buckets.default_name()
+        ):
             self.default_bucket()
 
     def to_input_uri(self, location: str) -> str:
@@ -365,12 +375,7 @@ class Session(JobSession):
         return Defaults.from_mapping(given, "sagemaker_config")
 
     def _read_object(self, uri: str) -> bytes:
-        bucket, key = split_s3_uri(uri)
-        with translate_errors(uri):
-            content: bytes = (
-                self._clients.get("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-            )
-        return content
+        return read_object(self._clients.get("s3"), uri)
 
     def _owner_of(self, bucket: str) -> dict[str, str]:
         """Return the condition that keeps data out of a bucket that merely has our name."""

@@ -23,6 +23,7 @@ class JobSession(ABC):
         sagemaker_client: Has the methods of boto3's SageMaker client.
         stops_on_interrupt: Whether Ctrl-C while following a job stops the job too.
         allows_file_uris: Whether ``file://`` may stand where SageMaker wants ``s3://``.
+        log_lag_s: Seconds after the end of a job until the last lines of its log are there.
         poll_s: Seconds between two looks at a job that somebody waits for.
         defaults: Values of the SageMaker config files, for whatever a job does not say itself.
     """
@@ -30,8 +31,14 @@ class JobSession(ABC):
     sagemaker_client: Any
     stops_on_interrupt: bool
     allows_file_uris: bool
+    log_lag_s: float
     poll_s: float
     defaults: Defaults
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Where jobs run, for people: a region or a folder. Equal for sessions of one place."""
 
     @abstractmethod
     def default_role(self) -> str:

@@ -47,6 +47,7 @@ class LocalSession(JobSession):
 
     stops_on_interrupt = True
     allows_file_uris = True
+    log_lag_s = 0.0
     poll_s = 0.3
 
     def __init__(
@@ -63,6 +64,11 @@ class LocalSession(JobSession):
 
     def __repr__(self) -> str:
         return f"LocalSession({str(self.root)!r})"
+
+    @property
+    def place(self) -> str:
+        """The root folder."""
+        return str(self.root)
 
     def default_role(self) -> str:
         """Return a role that is recorded and not used."""

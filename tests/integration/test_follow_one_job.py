@@ -312,8 +312,8 @@ def test_an_unknown_algorithm_or_job_or_argument_is_named(tmp_path: Path) -> Non
         AlgorithmEstimator.attach("nothing", session)
     with pytest.raises(TypeError, match="Did you mean 'volume_kms_key'"):
         AlgorithmEstimator("sift-image-classification", sagemaker_session=session, volume_kms="k")
-    with pytest.raises(TypeError, match="sagemaker_session"):
-        AlgorithmEstimator("sift-image-classification")
+    with pytest.raises(TypeError, match="is no session"):
+        AlgorithmEstimator("sift-image-classification", sagemaker_session="here")
     estimator = AlgorithmEstimator("sift-image-classification", sagemaker_session=session)
     with pytest.raises(RuntimeError, match=r"Call fit\(\) or attach\(\) first"):
         _ = estimator.model_data

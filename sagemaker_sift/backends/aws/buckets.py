@@ -118,15 +118,15 @@ class BucketDirectory:
             BackendError: If it may not be created.
         """
         account, bucket = self._identity.account_id, self.default_name()
-        try:
-            self._s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
-        except ClientError as error:
-            if read_code(error) == "403":
-                raise _describe_foreign(bucket, account) from error
-            if read_code(error) not in {"404", "NoSuchBucket"}:
-                with translate_errors(f"bucket {bucket!r}"):
+        with translate_errors(f"bucket {bucket!r}"):
+            try:
+                self._s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
+            except ClientError as error:
+                if read_code(error) == "403":
+                    raise _describe_foreign(bucket, account) from error
+                if read_code(error) not in {"404", "NoSuchBucket"}:
                     raise
-            self._create(bucket, account)
+                self._create(bucket, account)
         return bucket
 
     def _create(self, bucket: str, account: str) -> None:
@@ -135,14 +135,14 @@ class BucketDirectory:
         place: dict[str, Any] = {"CreateBucketConfiguration": {"LocationConstraint": region}}
         if region == _REGION_WITHOUT_CONSTRAINT:
             place = {}
-        try:
-            self._s3.create_bucket(Bucket=bucket, **place)
-        except ClientError as error:
-            if read_code(error) in {"BucketAlreadyOwnedByYou", "OperationAborted"}:
-                return  # somebody else of this account was faster
-            if read_code(error) == "BucketAlreadyExists":
-                raise _describe_foreign(bucket, account) from error
-            with translate_errors(f"bucket {bucket!r} (or give another one: `default_bucket`)"):
+        with translate_errors(f"bucket {bucket!r} (or give another one: `default_bucket`)"):
+            try:
+                self._s3.create_bucket(Bucket=bucket, **place)
+            except ClientError as error:
+                if read_code(error) in {"BucketAlreadyOwnedByYou", "OperationAborted"}:
+                    return  # somebody else of this account was faster
+                if read_code(error) == "BucketAlreadyExists":
+                    raise _describe_foreign(bucket, account) from error
                 raise
 
 

@@ -198,3 +198,16 @@ def _is_safe(name: str) -> bool:
     if os.sep == "\\" and ("\\" in name or ":" in name):
         return False
     return not any(part in {"", ".", ".."} or "\0" in part for part in parts)
+
+
+def read_object(s3: Any, uri: str) -> bytes:
+    """Return the content of a small object.
+
+    Raises:
+        NotFoundError: If there is no such object.
+        BackendError: If it cannot be read.
+    """
+    bucket, key = split_s3_uri(uri)
+    with translate_errors(uri):
+        content: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    return content

@@ -39,6 +39,7 @@ class AwsIdentity:
     def __init__(self, clients: AwsClients, metadata_file: Path = NOTEBOOK_METADATA_FILE) -> None:
         self._clients = clients
         self._metadata_file = metadata_file
+        self._role_arns: dict[str, str] = {}
 
     @functools.cached_property
     def _caller(self) -> Mapping[str, Any]:
@@ -100,9 +101,11 @@ class AwsIdentity:
         raise InvalidRequestError([Problem("role", text)])
 
     def _read_role_arn(self, name: str) -> str:
-        with translate_errors(f"role {name!r}"):
-            response = self._clients.get("iam").get_role(RoleName=name)
-        return str(response["Role"]["Arn"])
+        if name not in self._role_arns:
+            with translate_errors(f"role {name!r}"):
+                response = self._clients.get("iam").get_role(RoleName=name)
+            self._role_arns[name] = str(response["Role"]["Arn"])
+        return self._role_arns[name]
 
     def _find_caller_role(self) -> str | None:
         match = _ASSUMED_ROLE.fullmatch(str(self._caller["Arn"]))

@@ -55,7 +55,7 @@ class JobMetrics:
             series.points += series.reader.read(line.text, line.time_s)
         series.position = position
         self._series[job_name] = series
-        if not position:
+        if not position or not series.points:  # no log yet, or no definitions to read it with
             return _read_final(self._describe(job_name))
         return sorted(series.points, key=lambda point: point.time_s)
 

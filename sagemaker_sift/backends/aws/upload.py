@@ -130,10 +130,11 @@ class _Upload:
         return {**self._plan.extra_args, "Metadata": {**own, **metadata}}
 
     def _read(self, key: str) -> Mapping[str, str]:
-        try:
-            response = self._s3.head_object(Bucket=self._plan.bucket, Key=key, **self._head)
-        except ClientError:
-            return {}  # gone, or not to be looked at: upload it
+        with translate_errors(f"s3://{self._plan.bucket}/{key}"):
+            try:
+                response = self._s3.head_object(Bucket=self._plan.bucket, Key=key, **self._head)
+            except ClientError:
+                return {}  # gone, or not to be looked at: upload it
         metadata: Mapping[str, str] = response.get("Metadata", {})
         return metadata
 

@@ -148,6 +148,21 @@ class LocalSageMaker:
             "here; with sagemaker_session=Session() they run on Amazon SageMaker.",
         )
 
+    def describe_hyper_parameter_tuning_job(
+        self, *, HyperParameterTuningJobName: str
+    ) -> dict[str, Any]:
+        """Refuse, as :meth:`create_hyper_parameter_tuning_job` does.
+
+        Raises:
+            ClientError: ``UnsupportedOperation``, always.
+        """
+        raise _error(
+            "DescribeHyperParameterTuningJob",
+            "UnsupportedOperation",
+            f"There is no tuning job {HyperParameterTuningJobName!r} on this machine: this "
+            "version tunes on Amazon SageMaker only.",
+        )
+
     def list_tags(self, *, ResourceArn: str) -> dict[str, Any]:
         """Return the tags of a training job.
 

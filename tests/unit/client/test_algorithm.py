@@ -160,7 +160,7 @@ def test_an_arn_of_another_region_is_refused_before_the_call(session: StubbedSes
     with pytest.raises(InvalidRequestError) as caught:
         Algorithm.find(ARN.replace(REGION, "us-east-2"), session)
     assert str(caught.value) == (
-        "`name_or_arn` is of region us-east-2, but the session is in eu-west-1. "
+        "`algorithm_arn` is of region us-east-2, but the session is in eu-west-1. "
         "Use a session in us-east-2, or the algorithm of eu-west-1."
     )
     with pytest.raises(InvalidRequestError, match="the ARN of an algorithm looks like arn:aws"):

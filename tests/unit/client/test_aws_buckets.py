@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
 from sagemaker_sift.backends.aws.buckets import BucketDirectory
@@ -15,6 +16,7 @@ from sagemaker_sift.exceptions import (
     ConflictError,
     InvalidRequestError,
     NotFoundError,
+    UnreachableError,
 )
 from tests.supports.aws import (
     ACCOUNT,
@@ -182,3 +184,23 @@ def test_without_permission_to_make_a_bucket_another_one_is_asked_for() -> None:
     with pytest.raises(AccessDeniedError, match="`default_bucket`") as caught:
         make_stubbed_creation("AccessDenied").ensure_default()
     assert caught.value.action == "s3:CreateBucket"
+
+
+def test_no_answer_while_looking_for_the_default_bucket_is_typed() -> None:
+    directory, clients = make_directory()
+
+    def fail(**call: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="https://s3.example")
+
+    clients.get("s3").meta.events.register("before-call.s3.HeadBucket", fail)
+    with pytest.raises(UnreachableError, match=OWN):
+        directory.ensure_default()
+
+
+def test_our_own_bucket_need_not_be_there_for_what_a_job_writes() -> None:
+    directory, _ = make_directory()
+    request = build_request() | {"OutputDataConfig": {"S3OutputPath": f"s3://{OWN}/models"}}
+    assert directory.find_problems(request) == []
+    request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] = f"s3://{OWN}/data"
+    [problem] = directory.find_problems(request)
+    assert problem.path == "inputs['train']"

@@ -139,9 +139,17 @@ def test_every_failure_to_get_an_answer_has_its_error(
     assert caught.value.__cause__ is error
 
 
+def test_a_parameter_that_botocore_refuses_is_a_backend_error() -> None:
+    error = botocore_errors.ParamValidationError(report="Invalid bucket name")
+    with pytest.raises(BackendError, match="Invalid bucket name") as caught, translate_errors():
+        raise error
+    assert "Nothing was sent" in str(caught.value)
+    assert caught.value.code == "ParamValidationError"
+
+
 def test_mistakes_of_a_program_are_left_alone() -> None:
-    error = botocore_errors.ParamValidationError(report="x")
-    with pytest.raises(botocore_errors.ParamValidationError) as caught, translate_errors():
+    error = botocore_errors.UnknownServiceError(service_name="x", known_service_names="y")
+    with pytest.raises(botocore_errors.UnknownServiceError) as caught, translate_errors():
         raise error
     assert caught.value is error
 

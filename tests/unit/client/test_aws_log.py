@@ -243,6 +243,12 @@ def test_without_a_log_the_last_values_are_taken(reason: str, session: Session) 
     ]
 
 
+def test_a_log_in_which_nothing_is_found_leaves_the_last_values(session: Session) -> None:
+    describe_job(session, **FINAL)
+    write_log("job/algo-1-1", [(0, "no metric here")])
+    assert [point.name for point in session.read_metrics("job")] == ["a", "b"]
+
+
 def test_metrics_of_an_unknown_job_are_an_error(session: Session) -> None:
     with pytest.raises(NotFoundError, match="Could not find training job"):
         session.read_metrics("nothing")

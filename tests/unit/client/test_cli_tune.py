@@ -8,6 +8,7 @@ import pytest
 
 from sagemaker_sift.cli.main import main
 from sagemaker_sift.contract.specification import build_training_specification
+from tests.supports.algorithms import build_trees, continuous, integer
 from tests.supports.aws import ACCOUNT, BUCKET, REGION, open_account
 from tests.supports.sagemaker_endpoint import Endpoint, serve
 
@@ -153,3 +154,27 @@ def test_without_a_region_it_says_what_to_do(
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     assert main(["train", *ON_AWS]) == 1
     assert "No AWS region is configured" in capsys.readouterr().err
+
+
+def test_names_with_hyphens_and_channels_given_twice(
+    endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specification = build_trees(
+        SupportedHyperParameters=[
+            integer("max-leaf-nodes", 1, 900, IsRequired=True),
+            continuous("min_gain", 0, 1),
+        ]
+    )
+    endpoint.answers["DescribeAlgorithm"]["TrainingSpecification"] = specification
+    command = [
+        "tune", "--algorithm", "trees", "--role", ROLE, "--instance-type", "ml.c4.xlarge",
+        "--output-path", f"s3://{BUCKET}/models", "--max-jobs", "3", "--dry-run",
+        "--channel", f"training=s3://{BUCKET}/train",
+    ]  # fmt: skip
+    assert main([*command, "-p", "max-leaf-nodes=4", "--range", "min-gain=0:1"]) == 0
+    request = json.loads(capsys.readouterr().out)
+    assert request["TrainingJobDefinition"]["StaticHyperParameters"] == {"max-leaf-nodes": "4"}
+    ranges = request["HyperParameterTuningJobConfig"]["ParameterRanges"]
+    assert [one["Name"] for one in ranges["ContinuousParameterRanges"]] == ["min_gain"]
+    assert main([*command, "--range", "max-leaf-nodes=2:9", "--channel", "training=s3://b/x"]) == 1
+    assert "`--channel training` is given a second time" in capsys.readouterr().err

@@ -126,9 +126,9 @@ def test_the_documented_sample_runs(tmp_path: Path) -> None:
 
 def test_a_job_comes_back_with_every_setting(tmp_path: Path) -> None:
     tuner = build_full_tuner(tmp_path)
-    tuner.fit(INPUTS, "base-261121-093000-12", wait=False)
+    tuner.fit(INPUTS, "base-261121-0930-k3x9", wait=False)
     sent = tuner.request(INPUTS, "again")
-    attached = HyperparameterTuner.attach("base-261121-093000-12", tuner.sagemaker_session)
+    attached = HyperparameterTuner.attach("base-261121-0930-k3x9", tuner.sagemaker_session)
     assert attached.request(INPUTS, "again") == sent
     assert attached.base_tuning_job_name == "base"
     assert attached.random_seed == 0
@@ -244,7 +244,12 @@ def test_a_warm_start_by_name_and_with_another_estimator(tmp_path: Path) -> None
     warm = create_transfer_learning_tuner("parent", {"b", "a"}, other, session)
     assert warm.warm_start_config.parents == ("parent", "a", "b")
     definition = warm.request(INPUTS, "child")["TrainingJobDefinition"]
-    assert definition["HyperParameterTuningResourceConfig"]["InstanceConfigs"] != []
+    resources = definition["HyperParameterTuningResourceConfig"]
+    assert resources == {
+        "InstanceType": "ml.c4.xlarge",
+        "InstanceCount": 1,
+        "VolumeSizeInGB": 99,
+    }
     assert "VpcConfig" not in definition
 
 

@@ -291,7 +291,7 @@ TABLE: dict[str, tuple[dict[str, Any], str]] = {
         {"estimator_environment": {"1A": "x"}},
         "`estimator.environment key '1A'` is '1A', but must match",
     ),
-    "wrong type": ({"max_jobs": "ten"}, "`max_jobs` is 'ten', but must be a integer."),
+    "wrong type": ({"max_jobs": "ten"}, "`max_jobs` is 'ten', but must be an integer."),
 }
 
 

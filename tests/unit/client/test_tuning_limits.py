@@ -166,7 +166,7 @@ def test_mistakes_in_one_of_several_estimators_name_it(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         tuner.request({"a": INPUTS, "b": {"trainng": "s3://bucket/x"}}, "job")
     assert {problem.path for problem in caught.value.problems} == {
-        "estimator_dict['a'].instance_configs[0].InstanceType",
+        "instance_configs['a'][0].InstanceType",
         "estimator_dict['b'].instance_type",
         "hyperparameter_ranges_dict['b']['max_leaf_nodes']",
         "inputs['b']",
