@@ -16,8 +16,9 @@ from sagemaker_sift.algorithm_catalog import (
     find_reasons,
     list_algorithms,
 )
-from sagemaker_sift.algorithm_file import read_algorithm, save_text, write_json
+from sagemaker_sift.algorithm_file import read_algorithm, write_json
 from sagemaker_sift.backends.errors import translate_errors
+from sagemaker_sift.backends.whole_file import save_text
 from sagemaker_sift.contract.inference import build_inference_specification
 from sagemaker_sift.contract.problem import Problem
 from sagemaker_sift.contract.specification import ALGORITHM_NAME, build_training_specification

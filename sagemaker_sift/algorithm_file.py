@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,34 +81,6 @@ def write_json(value: Mapping[str, Any]) -> str:
         '{\n  "AlgorithmName": "mine"\n}\n'
     """
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-
-
-def save_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file that is there whole or not at all.
-
-    Raises:
-        OSError: If it cannot be written; what was there before is left as it was.
-    """
-    target = Path(path).expanduser()
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-    try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_file(path: Path, label: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
@@ -25,3 +26,13 @@ def to_plain(value: Any) -> Any:
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
         return value.item()
     return value
+
+
+def drop_unset(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that are not ``None``.
+
+    Example:
+        >>> drop_unset({"KmsKeyId": None, "S3OutputPath": "s3://bucket"})
+        {'S3OutputPath': 's3://bucket'}
+    """
+    return {name: value for name, value in fields.items() if value is not None}

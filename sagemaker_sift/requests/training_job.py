@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sagemaker_sift.requests.plain_value import drop_unset
+
 JOB_NAME_MAX_CHARS = 63
 
 
@@ -66,7 +68,7 @@ def build_training_job_request(job: TrainingJobDescription) -> dict[str, Any]:
             "TrainingInputMode": job.input_mode,
         },
         "RoleArn": job.role,
-        "OutputDataConfig": _drop_unset(
+        "OutputDataConfig": drop_unset(
             {
                 "S3OutputPath": job.output_path,
                 "KmsKeyId": job.output_kms_key or None,
@@ -91,15 +93,15 @@ def build_training_job_request(job: TrainingJobDescription) -> dict[str, Any]:
             "SecurityGroupIds": _read_list(job.security_group_ids),
         }
     if job.checkpoint_s3_uri is not None or job.checkpoint_local_path is not None:
-        request["CheckpointConfig"] = _drop_unset(
+        request["CheckpointConfig"] = drop_unset(
             {"S3Uri": job.checkpoint_s3_uri, "LocalPath": job.checkpoint_local_path}
         )
-    request |= _drop_unset(
+    request |= drop_unset(
         {
             "EnableInterContainerTrafficEncryption": job.encrypt_inter_container_traffic or None,
             "EnableNetworkIsolation": job.enable_network_isolation or None,
             "EnableManagedSpotTraining": job.use_spot_instances or None,
-            "RetryStrategy": _drop_unset({"MaximumRetryAttempts": job.max_retry_attempts}) or None,
+            "RetryStrategy": drop_unset({"MaximumRetryAttempts": job.max_retry_attempts}) or None,
             "Environment": dict(job.environment) if job.environment else None,
             "Tags": [dict(tag) for tag in job.tags] or None,
         }
@@ -108,7 +110,7 @@ def build_training_job_request(job: TrainingJobDescription) -> dict[str, Any]:
 
 
 def _build_stopping(job: TrainingJobDescription) -> dict[str, Any]:
-    return _drop_unset(
+    return drop_unset(
         {
             "MaxRuntimeInSeconds": job.max_run,
             "MaxWaitTimeInSeconds": job.max_wait,
@@ -124,7 +126,7 @@ def _read_list(items: Sequence[str] | None) -> Any:
 
 def _build_resources(job: TrainingJobDescription) -> dict[str, Any]:
     groups = job.instance_groups
-    return _drop_unset(
+    return drop_unset(
         {
             "InstanceType": job.instance_type,
             "InstanceCount": job.instance_count,
@@ -152,7 +154,3 @@ def build_job_name(base: str, now: datetime) -> str:
     room = JOB_NAME_MAX_CHARS - len(stamp) - 1
     stem = re.sub(r"[^a-zA-Z0-9]+", "-", base)[:room].strip("-") or "job"
     return f"{stem}-{stamp}"
-
-
-def _drop_unset(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from sagemaker_sift.contract.problem import Problem
+from sagemaker_sift.requests.plain_value import drop_unset
 
 TUNING_JOB_NAME_MAX_CHARS = 32
 RESOURCES = "HyperParameterTuningResourceConfig"
@@ -87,7 +88,7 @@ def build_tuning_job_request(job: TuningJobDescription) -> dict[str, Any]:
     """Return the parameters of ``create_hyper_parameter_tuning_job``."""
     config: dict[str, Any] = {
         "Strategy": job.strategy,
-        "ResourceLimits": _drop_unset(
+        "ResourceLimits": drop_unset(
             {
                 "MaxNumberOfTrainingJobs": job.max_jobs,
                 "MaxParallelTrainingJobs": job.max_parallel_jobs,
@@ -96,7 +97,7 @@ def build_tuning_job_request(job: TuningJobDescription) -> dict[str, Any]:
         ),
         "TrainingJobEarlyStoppingType": job.early_stopping_type,
     }
-    config |= _drop_unset(
+    config |= drop_unset(
         {
             "StrategyConfig": job.strategy_config or None,
             "TuningJobCompletionCriteria": job.completion_criteria or None,
@@ -115,7 +116,7 @@ def build_tuning_job_request(job: TuningJobDescription) -> dict[str, Any]:
     else:
         named = sorted(job.definitions, key=lambda definition: definition.name or "")
         request["TrainingJobDefinitions"] = [build_definition(one) for one in named]
-    return request | _drop_unset(
+    return request | drop_unset(
         {
             "WarmStartConfig": dict(job.warm_start_config) if job.warm_start_config else None,
             "Tags": [dict(tag) for tag in job.tags] or None,
@@ -218,7 +219,3 @@ def build_tuning_job_name(base: str, now: datetime, suffix: str) -> str:
 def _build_objective(definition: DefinitionDescription) -> dict[str, Any]:
     metric = {} if definition.metric_name is None else {"MetricName": definition.metric_name}
     return {"Type": definition.objective_type, **metric}
-
-
-def _drop_unset(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}

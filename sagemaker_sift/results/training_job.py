@@ -19,6 +19,7 @@ from sagemaker_sift.exceptions import (
     JobStoppedError,
 )
 from sagemaker_sift.results.download import download_artifact
+from sagemaker_sift.results.job_handle import JobHandle
 from sagemaker_sift.results.log_tail import LogTail
 from sagemaker_sift.results.metrics import TrainingJobAnalytics
 from sagemaker_sift.results.progress import choose_view
@@ -48,25 +49,13 @@ def list_tags(session: JobSession, arn: str) -> list[dict[str, str]]:
         return []
 
 
-class TrainingJob:
+class TrainingJob(JobHandle):
     """A handle on one training job; it holds no state of its own beyond the name.
 
     Args:
         name: Name of the job.
         session: Where it runs.
     """
-
-    def __init__(self, name: str, session: JobSession) -> None:
-        self.name = name
-        self.session = session
-
-    def __repr__(self) -> str:
-        return f"TrainingJob({self.name!r})"
-
-    @property
-    def job_name(self) -> str:
-        """Name of the job, under the word that the SageMaker SDK v2 uses."""
-        return self.name
 
     def describe(self) -> dict[str, Any]:
         """Return the API's DescribeTrainingJob response, read anew.

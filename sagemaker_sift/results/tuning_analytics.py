@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_sift.backends.errors import translate_errors
+from sagemaker_sift.backends.whole_file import save_text
 from sagemaker_sift.exceptions import MissingDependencyError
 from sagemaker_sift.session import JobSession, adopt_session
 
@@ -142,20 +142,11 @@ class HyperparameterTuningJobAnalytics:
         """
         rows = self.rows()
         names = list(dict.fromkeys(name for row in rows for name in row))
-        path = Path(filename)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(file, fieldnames=names)
-                writer.writeheader()
-                writer.writerows(rows)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        save_text(filename, text.getvalue())
 
 
 def _flatten(ranges: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sagemaker_sift.exceptions import (
     TuningJobFailedError,
     TuningJobStoppedError,
 )
+from sagemaker_sift.results.job_handle import JobHandle
 from sagemaker_sift.results.log_tail import LogTail
 from sagemaker_sift.results.training_job import TrainingJob, list_tags
 from sagemaker_sift.results.tuning_analytics import HyperparameterTuningJobAnalytics
@@ -24,25 +25,13 @@ _ENDED = {"Completed", "Failed", "Stopped", "DeleteFailed"}
 _PAGE = 100
 
 
-class TuningJob:
+class TuningJob(JobHandle):
     """A handle on one tuning job; it holds no state of its own beyond the name.
 
     Args:
         name: Name of the tuning job.
         session: Where it runs.
     """
-
-    def __init__(self, name: str, session: JobSession) -> None:
-        self.name = name
-        self.session = session
-
-    def __repr__(self) -> str:
-        return f"TuningJob({self.name!r})"
-
-    @property
-    def job_name(self) -> str:
-        """Name of the job, under the word that the SageMaker SDK v2 uses."""
-        return self.name
 
     def describe(self) -> dict[str, Any]:
         """Return the API's DescribeHyperParameterTuningJob response, read anew.
