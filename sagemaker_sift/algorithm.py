@@ -22,7 +22,12 @@ from sagemaker_sift.backends.whole_file import save_text
 from sagemaker_sift.contract.inference import build_inference_specification
 from sagemaker_sift.contract.problem import Problem
 from sagemaker_sift.contract.specification import ALGORITHM_NAME, build_training_specification
-from sagemaker_sift.exceptions import AlgorithmFailedError, InvalidRequestError, NotFoundError
+from sagemaker_sift.exceptions import (
+    AccessDeniedError,
+    AlgorithmFailedError,
+    InvalidRequestError,
+    NotFoundError,
+)
 from sagemaker_sift.requests.algorithm import (
     AlgorithmDescription,
     build_algorithm_request,
@@ -83,7 +88,7 @@ class Algorithm:
         self.inference_specification = deepcopy(inference_specification)
         self.validation_specification = deepcopy(validation_specification)
         self.certify_for_marketplace = certify_for_marketplace
-        self.tags = tuple(dict(tag) for tag in tags)
+        self.tags = deepcopy(tags)
         self.arn = arn
         self.product_id = product_id
         self.sagemaker_session = sagemaker_session
@@ -195,7 +200,7 @@ class Algorithm:
 
     @classmethod
     def find_or_describe(cls, name_or_arn: str, sagemaker_session: Any) -> Algorithm:
-        """Return the algorithm of an earlier job; one that is gone, by its name only.
+        """Return the algorithm of an earlier job; one that cannot be described, by its name only.
 
         What ran with it can be read and fetched still; nothing is known of its rules.
 
@@ -205,7 +210,7 @@ class Algorithm:
         """
         try:
             return cls.find(name_or_arn, sagemaker_session)
-        except NotFoundError as error:
+        except (NotFoundError, AccessDeniedError) as error:
             warnings.warn(f"Jobs cannot be checked against their algorithm: {error}", stacklevel=4)
             return cls(name_or_arn.rsplit("/", 1)[-1], {})
 

@@ -61,7 +61,7 @@ def read_algorithm(source: str | os.PathLike[str], name: str | None) -> dict[str
         label, content = "the JSON", source
     else:
         label = os.fspath(source)
-        content = _read_file(Path(source).expanduser(), label)
+        content = _read_file(Path(os.path.expanduser(source)), label)
     value = _parse(content, label)
     if "TrainingSpecification" not in value and value.keys() & set(_SPECIFICATION):
         _check_names(value, _SPECIFICATION, label)

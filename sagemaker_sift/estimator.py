@@ -14,11 +14,10 @@ from sagemaker_sift.defaults import Defaults
 from sagemaker_sift.estimator_arguments import JobArguments, read_description, read_tags
 from sagemaker_sift.exceptions import InvalidRequestError
 from sagemaker_sift.inputs import (
+    describe_channels,
+    describe_model,
     find_single_channel,
-    find_uri,
-    locate,
-    read_channel,
-    read_inputs,
+    read_model,
 )
 from sagemaker_sift.requests.argument_name import name_arguments
 from sagemaker_sift.requests.hyperparameter_rules import HyperparameterRules
@@ -60,7 +59,8 @@ class AlgorithmEstimator(JobArguments):
         tags: ``[{"Key": ..., "Value": ...}]``, or a mapping of key to value.
         subnets: Of the VPC.
         security_group_ids: Of the VPC.
-        model_uri: URI of a model to go on from, given as the channel ``model_channel_name``.
+        model_uri: Model to go on from, given as the channel ``model_channel_name``: a URI, or a
+            ``TrainingInput`` to say more.
         model_channel_name: Name of that channel.
         metric_definitions: ``[{"Name": ..., "Regex": ...}]``; the algorithm's own by default.
         encrypt_inter_container_traffic: Encrypt what instances say to each other.
@@ -113,7 +113,7 @@ class AlgorithmEstimator(JobArguments):
         tags: Any = None,
         subnets: Sequence[str] | None = None,
         security_group_ids: Sequence[str] | None = None,
-        model_uri: str | None = None,
+        model_uri: Any = None,
         model_channel_name: str = "model",
         metric_definitions: Sequence[Mapping[str, str]] | None = None,
         encrypt_inter_container_traffic: bool | None = None,
@@ -165,7 +165,7 @@ class AlgorithmEstimator(JobArguments):
         problems = self._rules.find_problems(hyperparameters)
         if problems:
             raise InvalidRequestError(problems)
-        self._hyperparameters |= hyperparameters
+        self._hyperparameters = self._hyperparameters | hyperparameters
 
     def hyperparameters(self) -> dict[str, str]:
         """Return every hyperparameter in force, defaults included, as SageMaker carries them.
@@ -235,7 +235,14 @@ class AlgorithmEstimator(JobArguments):
                 role=self._find_role(),
                 output_path=self.output_path or session.default_output_path(),
                 hyperparameters={k: text for k, text in texts.items() if k not in tuned},
-                channels=self._read_channels(inputs),
+                channels=describe_channels(
+                    inputs,
+                    find_single_channel(self.algorithm.training_specification),
+                    {}
+                    if self.model_uri is None
+                    else {self.model_channel_name: self._describe_model()},
+                    session.to_input_uri,
+                ),
                 enable_network_isolation=bool(self.algorithm.product_id)
                 if isolation is None
                 else isolation,
@@ -335,9 +342,9 @@ class AlgorithmEstimator(JobArguments):
         if estimator.metric_definitions == own_metrics:
             estimator.metric_definitions = None
         estimator._hyperparameters = hyperparameters
-        for channel in description.get("InputDataConfig", []):
-            if channel["ChannelName"] == model_channel_name:
-                estimator.model_uri = find_uri(channel)
+        estimator.model_uri = read_model(
+            description, model_channel_name, estimator.algorithm.training_specification
+        )
         return estimator
 
     @property
@@ -387,13 +394,7 @@ class AlgorithmEstimator(JobArguments):
         base = self.base_job_name or self.algorithm_arn.rsplit("/", 1)[-1]
         return build_job_name(base, datetime.now(tz=UTC))
 
-    def _read_channels(self, inputs: Any) -> list[tuple[str, dict[str, Any]]]:
-        single = find_single_channel(self.algorithm.training_specification)
-        to_uri = self.sagemaker_session.to_input_uri
-        channels = [(name, locate(one, to_uri)) for name, one in read_inputs(inputs, single)]
-        if self.model_uri is not None:
-            model = locate(read_channel(self.model_uri), to_uri)
-            given = [find_uri(one) for name, one in channels if name == self.model_channel_name]
-            if find_uri(model) not in given:  # one of another place is refused as a second one
-                channels.append((self.model_channel_name, model))
-        return channels
+    def _describe_model(self) -> dict[str, Any]:
+        return describe_model(
+            self.model_uri, self.model_channel_name, self.algorithm.training_specification
+        )

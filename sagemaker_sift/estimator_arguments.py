@@ -100,7 +100,7 @@ class JobArguments:
         own = {name: to_plain(getattr(self, name)) for name in JobArguments.__annotations__} | {
             "instance_count": 1
             if self.instance_count is None and groups is None
-            else self.instance_count,
+            else to_plain(self.instance_count),
             "instance_groups": None if groups is None else [read_group(group) for group in groups],
             "tags": read_tags(self.tags) or (),
         }

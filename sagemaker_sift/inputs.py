@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sagemaker_sift.contract.channels import MODEL_CONTENT_TYPE
 from sagemaker_sift.requests.api_shape import is_set, read_shape
 
 _SOURCES = {
@@ -166,7 +167,13 @@ def read_channel(value: object) -> dict[str, Any]:
     if not isinstance(config, Mapping) and hasattr(value, "data_source"):
         config = _read_v3_channel(value)
     if isinstance(config, Mapping) and "DataSource" in config:
-        return {name: field for name, field in config.items() if name != "ChannelName"}
+        return {
+            name: {key: _copy(part) for key, part in field.items()}
+            if name == "DataSource"
+            else field
+            for name, field in config.items()
+            if name != "ChannelName"
+        }
     raise TypeError(
         f"{value!r} is no channel. Give a URI, a path, a TrainingInput or a FileSystemInput "
         "for each channel name."
@@ -191,6 +198,29 @@ def read_inputs(inputs: Any, single_name: str) -> list[tuple[str, dict[str, Any]
     if isinstance(inputs, (list, tuple)):
         return [(_require_name(channel), read_channel(channel)) for channel in inputs]
     return [(_read_name(inputs) or single_name, read_channel(inputs))]
+
+
+def describe_channels(
+    inputs: Any,
+    single_name: str,
+    model: Mapping[str, dict[str, Any]],
+    to_input_uri: Callable[[str], str],
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return all channels of a job, with their names, in order.
+
+    Args:
+        inputs: As in :func:`read_inputs`.
+        single_name: Name of a single channel that has none of its own.
+        model: The channel of a model to go on from, by its name. If ``inputs`` has it too, it is
+            left out; one of another place comes twice, to be refused.
+        to_input_uri: Of the session.
+    """
+    given = [(name, locate(one, to_input_uri)) for name, one in read_inputs(inputs, single_name)]
+    for name, channel in model.items():
+        located = locate(channel, to_input_uri)
+        if find_uri(located) not in [find_uri(one) for other, one in given if other == name]:
+            given.append((name, located))
+    return given
 
 
 def locate(channel: dict[str, Any], to_input_uri: Callable[[str], str]) -> dict[str, Any]:
@@ -224,11 +254,58 @@ def find_single_channel(specification: Mapping[str, Any]) -> str:
     return str(names[0]) if names else "training"
 
 
+def describe_model(
+    model: Any, channel_name: str, specification: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the channel of a model to go on from: one archive, copied before the job starts.
+
+    Args:
+        model: Its URI; anything else that :func:`read_channel` reads stays as it is.
+        channel_name: Of the model.
+        specification: The algorithm's ``TrainingSpecification``.
+    """
+    if not isinstance(model, str):
+        return read_channel(model)
+    declared = {one["Name"]: one for one in specification.get("TrainingChannels") or ()}
+    types = declared.get(channel_name, {}).get("SupportedContentTypes") or [MODEL_CONTENT_TYPE]
+    content_type = MODEL_CONTENT_TYPE if MODEL_CONTENT_TYPE in types else None
+    return TrainingInput(model, content_type=content_type, input_mode="File").config
+
+
+def read_model(
+    job: Mapping[str, Any], channel_name: str, specification: Mapping[str, Any]
+) -> str | dict[str, Any] | None:
+    """Return what :func:`describe_model` would make the model channel of a job from.
+
+    Args:
+        job: A CreateTrainingJob request or a DescribeTrainingJob response.
+        channel_name: Of the model.
+        specification: The algorithm's ``TrainingSpecification``.
+
+    Returns:
+        The URI; the whole channel where it says something else than usual; ``None`` without one.
+    """
+    for channel in job.get("InputDataConfig", ()):
+        if channel["ChannelName"] == channel_name:
+            uri, given = find_uri(channel), read_channel(channel)
+            is_usual = uri and describe_model(uri, channel_name, specification) == given
+            return uri if is_usual else given
+    return None
+
+
 def find_uri(channel: Mapping[str, Any]) -> str | None:
     """Return where on S3 the data of a channel lies; ``None`` if it does not lie there."""
     source = channel.get("DataSource", {}).get("S3DataSource") or {}
     uri: str | None = source.get("S3Uri")
     return uri
+
+
+def _copy(sources: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a data source that shares nothing with the user's object but plain values."""
+    return {
+        kind: dict(source) if isinstance(source, Mapping) else source
+        for kind, source in sources.items()
+    }
 
 
 def _require_name(channel: Any) -> str:

@@ -211,7 +211,7 @@ class CategoricalParameter(ParameterRange):
 
     def is_valid(self, value: Any) -> bool:
         """Return whether ``value`` is one of the values, compared as text."""
-        return str(value) in self.values
+        return str(getattr(value, "value", value)) in self.values
 
     @classmethod
     def cast_to_type(cls, value: Any) -> str:

@@ -89,6 +89,7 @@ class TuningDefinition:
             metric_definitions=job["AlgorithmSpecification"].get("MetricDefinitions", ()),
             environment=job.get("Environment", {}),
             auto=auto,
+            channels=[channel["ChannelName"] for channel in job.get("InputDataConfig", ())],
         )
         description = DefinitionDescription(
             job=job,

@@ -16,11 +16,13 @@ from sagemaker_sift.limits import TuningLimits
 from sagemaker_sift.parameter import read_range, write_ranges
 from sagemaker_sift.requests.api_shape import read_shape
 from sagemaker_sift.requests.plain_value import to_plain
+from sagemaker_sift.requests.service_model import WrongType
 from sagemaker_sift.requests.tuning_job import (
     TuningJobDescription,
     build_tuning_job_name,
     build_tuning_job_request,
 )
+from sagemaker_sift.requests.tuning_rules import Search
 from sagemaker_sift.requests.tuning_validation import check_tuning_job
 from sagemaker_sift.requests.warm_start_rules import find_parent_problems
 from sagemaker_sift.results.tuning_job import find_parents
@@ -187,11 +189,9 @@ class TuningSearch:
                 find_storage_problems=session.find_storage_problems,
             )
         except InvalidRequestError as error:
-            raise InvalidRequestError([*error.problems, *problems]) from None
-        if "WarmStartConfig" in request:
-            names = _read_parents(request)
-            parents = find_parents(names, session)
-            problems += find_parent_problems(request, parents, self.limits)
+            problems = [*error.problems, *problems]
+        if len(searches) == 1 and not any(isinstance(one, WrongType) for one in problems):
+            problems += self._find_parent_problems(request, searches[0])
         if problems:
             raise InvalidRequestError(problems)
         return request
@@ -261,6 +261,15 @@ class TuningSearch:
                 definition.estimator = adopt_estimator(estimator)
                 definition.instance_configs = None  # those of the estimator that was replaced
         return twin
+
+    def _find_parent_problems(self, request: Mapping[str, Any], search: Search) -> list[Problem]:
+        given = request.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", ())
+        if not given or len(given) > self.limits.max_parents or None not in self.definitions:
+            return []
+        names = [parent["HyperParameterTuningJobName"] for parent in given]
+        parents = find_parents(names, self.sagemaker_session)
+        defaults = search.rules.complete({})
+        return list(find_parent_problems(request, parents, self.limits, defaults))
 
     def _find_mismatches(self) -> list[Problem]:
         places = {one.estimator.sagemaker_session.place for one in self.definitions.values()}
@@ -341,11 +350,6 @@ def _ends(criteria: Mapping[str, Any]) -> bool:
     """Return whether completion criteria can end a tuning job."""
     converged = criteria.get("ConvergenceDetected", {}).get("CompleteOnConvergence")
     return converged == "Enabled" or bool(criteria.keys() - {"ConvergenceDetected"})
-
-
-def _read_parents(request: Mapping[str, Any]) -> list[str]:
-    parents = request["WarmStartConfig"]["ParentHyperParameterTuningJobs"]
-    return [parent["HyperParameterTuningJobName"] for parent in parents]
 
 
 def _pick(value: Any, name: str | None) -> Any:

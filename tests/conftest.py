@@ -22,7 +22,7 @@ settings.load_profile("deterministic")
 def pytest_report_header() -> list[str]:
     return [
         "left out here: tests marked gpu (make test-gpu), aws (make test-aws), "
-        "packaging (make test-wheel)"
+        "packaging (make test-wheel), interop (make test-interop)"
     ]
 
 

@@ -13,7 +13,7 @@ def save_text(path: str | os.PathLike[str], text: str) -> None:
     Raises:
         OSError: If it cannot be written; what was there before is left as it was.
     """
-    target = Path(path).expanduser()
+    target = Path(os.path.expanduser(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         with temporary.open("x", encoding="utf-8") as file:

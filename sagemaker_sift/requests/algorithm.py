@@ -37,7 +37,7 @@ _CHANNEL = "API reference, ChannelSpecification"
 _TUNING = "API reference, ParameterRanges"
 _MARKETPLACE = "AWS Marketplace guide, algorithm products"
 _SIDES = ("MinValue", "MaxValue")
-_WHOLE = re.compile(r"[+-]?\d{1,18}")
+_WHOLE = re.compile(r"[+-]?\d{1,19}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -161,7 +161,7 @@ def read_value(value: Any, entry: Mapping[str, Any]) -> Any:
         return text
     if kind not in {"Integer", "Continuous"}:
         return str(value)
-    number = _read_number(value)
+    number = _read_number(to_plain(value))
     low, high = find_bounds(entry)
     is_whole = kind == "Continuous" or number.is_integer()
     if not (math.isfinite(number) and is_whole and low <= number <= high):
@@ -217,7 +217,8 @@ def _shorten(number: float) -> str:
 
 def _write_value(value: Any, entry: Mapping[str, Any] | None) -> str:
     """Return a Python value as the text that the entry wants."""
-    text = str(to_plain(value))
+    value = to_plain(value)
+    text = str(value)
     if entry is None:
         return text
     if entry.get("Type") == "Integer" and not re.fullmatch(r"-?\d+", text):

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sagemaker_sift.contract.channels import VALIDATION
 from sagemaker_sift.contract.problem import Problem, closest
 from sagemaker_sift.limits import TuningLimits
 from sagemaker_sift.parameter import ParameterRange
@@ -41,6 +42,7 @@ class Search:
         metric_definitions: Those of the job, besides the algorithm's.
         environment: Environment variables.
         auto: Names that autotune picks ranges for.
+        channels: Names of the channels.
     """
 
     argument: str
@@ -53,6 +55,7 @@ class Search:
     metric_definitions: Sequence[Mapping[str, str]] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     auto: Sequence[str] = ()
+    channels: Sequence[str] = ()
 
 
 def find_search_problems(
@@ -172,6 +175,10 @@ def _check_objective(search: Search, config: Mapping[str, Any]) -> Iterator[Prob
         hint = closest(name, map(str, defined)) or " Define it in metric_definitions."
         message = f"is {name!r}, but no metric of that name is defined.{hint}"
         yield Problem(search.metric_argument, message, _GUIDE)
+    kind, _, _ = name.partition(":")
+    if search.rules.is_bundled and kind == VALIDATION.name and kind not in search.channels:
+        message = f"is {name!r}, but the job has no channel {kind!r} to measure it on. Add it."
+        yield Problem(search.metric_argument, message, "algorithm's contract")
     kinds = {metric["Type"] for metric in offered if metric["MetricName"] == name}
     given = config.get("HyperParameterTuningJobObjective", {}).get("Type")
     if kinds and given is not None and given not in kinds:

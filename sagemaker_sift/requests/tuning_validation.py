@@ -64,7 +64,7 @@ def check_tuning_job(
         _name(one, by_name) for one in violations if not one.path.endswith(_SAID_BY_OWN_RULES)
     ]
     if any(isinstance(problem, WrongType) for problem in violations):
-        raise InvalidRequestError(of_model)
+        raise InvalidRequestError([WrongType(*_fields(problem)) for problem in of_model])
     own: list[Problem] = []
     for definition, search in zip(definitions, searches, strict=True):
         found = [
@@ -91,6 +91,10 @@ def check_tuning_job(
     problems = merge_problems(of_model, own)
     if problems:
         raise InvalidRequestError(dict.fromkeys(problems))
+
+
+def _fields(problem: Problem) -> tuple[str, str, str]:
+    return problem.path, problem.message, problem.source
 
 
 def _is_of_replaced_resources(problem: Problem) -> bool:

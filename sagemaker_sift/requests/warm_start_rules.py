@@ -15,12 +15,15 @@ _GUIDE = "developer guide, warm start restrictions"
 _TERMINAL = ("Completed", "Stopped", "Failed")
 _MAX_CHANGES = 10
 _MAX_SHOWN = 5
+_AUTO = "Auto"
+_METADATA = {"sagemaker_estimator_class_name", "sagemaker_estimator_module"}
 
 
 def find_parent_problems(
     request: Mapping[str, Any],
     parents: Mapping[str, Mapping[str, Any] | None],
     limits: TuningLimits,
+    defaults: Mapping[str, str],
 ) -> Iterator[Problem]:
     """Yield what keeps a tuning job from starting from its parents.
 
@@ -29,6 +32,7 @@ def find_parent_problems(
         parents: DescribeHyperParameterTuningJob responses by name; ``None`` for a job that does
             not exist.
         limits: What the job is held to.
+        defaults: The algorithm's own values of hyperparameters; a job may leave them out.
     """
     kind = request["WarmStartConfig"]["WarmStartType"]
     launched = 0
@@ -46,7 +50,7 @@ def find_parent_problems(
             yield Problem(path, message, _GUIDE)
             continue
         yield from _check_objective(request, parent, path)
-        yield from _check_hyperparameters(request, parent, path)
+        yield from _check_hyperparameters(request, parent, path, defaults)
         if kind == "IdenticalDataAndAlgorithm":
             yield from _check_identity(request, parent, path)
         counters = parent.get("TrainingJobStatusCounters", {})
@@ -77,10 +81,15 @@ def _check_objective(
 
 
 def _check_hyperparameters(
-    request: Mapping[str, Any], parent: Mapping[str, Any], path: str
+    request: Mapping[str, Any],
+    parent: Mapping[str, Any],
+    path: str,
+    defaults: Mapping[str, str],
 ) -> Iterator[Problem]:
     own_static, own_tuned = _read_hyperparameters(request)
     static, tuned = _read_hyperparameters(parent)
+    own_static = _fill(own_static, own_tuned, defaults)
+    static = _fill(static, tuned, defaults)
     own, theirs = {*own_static, *own_tuned}, {*static, *tuned}
     if own != theirs:
         parts = [
@@ -92,10 +101,12 @@ def _check_hyperparameters(
             if names
         ]
         message = f"{' and '.join(parts)}, but static and tuned hyperparameters together must be "
-        yield Problem(path, f"{message}the same in all jobs.", _GUIDE)
+        hint = " Pass include_cls_metadata=True." if _METADATA & (theirs - own) else ""
+        yield Problem(path, f"{message}the same in all jobs.{hint}", _GUIDE)
         return
     for name in sorted(own_tuned.keys() & tuned.keys()):
-        if own_tuned[name][0] != tuned[name][0]:
+        kinds = {own_tuned[name][0], tuned[name][0]}
+        if len(kinds) > 1 and _AUTO not in kinds:
             message = f"tuned {name!r} as {tuned[name][0]}, this job as {own_tuned[name][0]}."
             yield Problem(path, f"{message} The type must not change.", _GUIDE)
     changes = sum(
@@ -108,6 +119,14 @@ def _check_hyperparameters(
             f"values. At most {_MAX_CHANGES} are allowed."
         )
         yield Problem(path, message, _GUIDE)
+
+
+def _fill(
+    static: Mapping[str, str], tuned: Mapping[str, Any], defaults: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the static values with the algorithm's own where a job has left them out."""
+    left_out = {name: value for name, value in defaults.items() if name not in tuned}
+    return left_out | dict(static)
 
 
 def _count_change(own: str, theirs: str) -> int:
@@ -135,7 +154,7 @@ def _read_hyperparameters(
         for kind in ("Integer", "Continuous", "Categorical")
         for entry in ranges.get(f"{kind}ParameterRanges", [])
     }
-    auto = {entry["Name"]: ("Auto", 1) for entry in ranges.get("AutoParameters", [])}
+    auto = {entry["Name"]: (_AUTO, 1) for entry in ranges.get("AutoParameters", [])}
     return static, tuned | auto
 
 
@@ -147,10 +166,13 @@ def _check_identity(
         message = "read other data, but the type is 'IdenticalDataAndAlgorithm'. Use "
         yield Problem(path, f"{message}'TransferLearning'.", _GUIDE)
     names = [
-        str(one["AlgorithmSpecification"].get("AlgorithmName")).rsplit("/", 1)[-1]
+        str(
+            one["AlgorithmSpecification"].get("AlgorithmName")
+            or one["AlgorithmSpecification"].get("TrainingImage")
+        ).rsplit("/", 1)[-1]
         for one in (own, theirs)
     ]
-    if names[0] != names[1]:
+    if names[0].lower() != names[1].lower():
         message = f"ran {names[1]!r}, but the type is 'IdenticalDataAndAlgorithm' and this job "
         yield Problem(path, f"{message}runs {names[0]!r}. Use 'TransferLearning'.", _GUIDE)
 
@@ -164,5 +186,7 @@ def _read_places(definition: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _drop_slash(source: Mapping[str, Any]) -> Any:
-    s3 = source.get("S3DataSource")
+    s3, files = source.get("S3DataSource"), source.get("FileSystemDataSource")
+    if files is not None:
+        return files.get("FileSystemId"), str(files.get("DirectoryPath", "")).rstrip("/")
     return source if s3 is None else str(s3.get("S3Uri", "")).rstrip("/")

@@ -33,6 +33,11 @@ def download_artifact(
         BackendError: If it cannot be fetched.
         OSError: If the folder cannot be written.
     """
+    if uri.endswith("/"):
+        raise ArtifactError(
+            f"{uri!r} is a folder: the job left its model unpacked (disable_output_compression). "
+            "Fetch it with session.download_data(path, bucket, key_prefix)."
+        )
     try:
         archive = session.to_local_path(uri)
     except NotFoundError as error:

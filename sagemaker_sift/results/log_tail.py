@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from sagemaker_sift.exceptions import BackendError
+from sagemaker_sift.exceptions import BackendError, ThrottledError, UnreachableError
 from sagemaker_sift.results.progress import ProgressView
 from sagemaker_sift.session import JobSession
 
@@ -34,6 +34,8 @@ class LogTail:
             return
         try:
             new, self._position = self._session.read_log(self._name, self._position)
+        except (ThrottledError, UnreachableError):
+            return  # the next look goes on from here
         except BackendError as error:
             self.is_read = False
             warnings.warn(f"The log of {self._name} is not shown: {error}", stacklevel=5)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_sift.contract.metrics import MetricPoint
 from sagemaker_sift.exceptions import MissingDependencyError
-from sagemaker_sift.session import JobSession
+from sagemaker_sift.session import JobSession, adopt_session
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,13 +29,11 @@ class TrainingJobAnalytics:
         self,
         training_job_name: str,
         metric_names: Sequence[str] | None = None,
-        sagemaker_session: JobSession | None = None,
+        sagemaker_session: Any = None,
     ) -> None:
-        if sagemaker_session is None:
-            raise TypeError("Give `sagemaker_session`, such as LocalSession().")
         self.name = training_job_name
         self._names = None if metric_names is None else set(metric_names)
-        self._session = sagemaker_session
+        self._session: JobSession = adopt_session(sagemaker_session)
 
     def __str__(self) -> str:
         return format_table(self.rows())

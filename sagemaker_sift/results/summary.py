@@ -11,7 +11,7 @@ from sagemaker_sift.contract.metrics import (
     VALIDATION_ACCURACY,
 )
 from sagemaker_sift.contract.sifting_report import SIFTING_REPORT_NAME, SiftingReport
-from sagemaker_sift.exceptions import NotFoundError
+from sagemaker_sift.exceptions import AccessDeniedError, NotFoundError
 from sagemaker_sift.results.artifacts import read_member
 from sagemaker_sift.results.training_job import TrainingJob
 
@@ -30,6 +30,7 @@ class TrainingSummary:
         model_data: URI of ``model.tar.gz``.
         log: Path of the log.
         metrics: Path of the metrics.
+        is_sifting_known: Whether the job's output, which tells it, could be read.
     """
 
     job_name: str
@@ -41,6 +42,7 @@ class TrainingSummary:
     model_data: str
     log: str
     metrics: str
+    is_sifting_known: bool = True
 
     def rows(self) -> list[tuple[str, str]]:
         """Return label and value of every line of the table."""
@@ -63,7 +65,7 @@ class TrainingSummary:
     def _sifting_rows(self) -> list[tuple[str, str]]:
         report = self.sifting
         if report is None:
-            return [("sifting", "off")]
+            return [("sifting", "off" if self.is_sifting_known else "not known")]
         rows = [
             ("samples seen", f"{report.samples_seen:,}"),
             ("samples kept", f"{report.samples_kept:,} ({report.kept_fraction:.1%})"),
@@ -91,12 +93,14 @@ def summarize(job: TrainingJob) -> TrainingSummary:
     """
     description = job.describe()
     analytics = job.analytics
+    sifting, is_known = _read_sifting(job)
     return TrainingSummary(
         job_name=job.name,
         status=description["TrainingJobStatus"],
         validation_accuracy=analytics.best(VALIDATION_ACCURACY.name),
         train_accuracy=analytics.last(TRAIN_ACCURACY.name),
-        sifting=_read_sifting(job),
+        sifting=sifting,
+        is_sifting_known=is_known,
         training_time_s=_measure_time_s(description),
         model_data=description.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""),
         log=job.session.describe_log(job.name),
@@ -104,15 +108,17 @@ def summarize(job: TrainingJob) -> TrainingSummary:
     )
 
 
-def _read_sifting(job: TrainingJob) -> SiftingReport | None:
+def _read_sifting(job: TrainingJob) -> tuple[SiftingReport | None, bool]:
+    """Return what sifting did, and whether the output that tells it could be read."""
     try:
         archive = job.output_data
-    except NotFoundError:
-        return None
-    if not archive.exists():
-        return None
+    except (NotFoundError, AccessDeniedError):
+        return None, False
+    if not archive.is_file():
+        return None, False
     content = read_member(archive, f"data/{SIFTING_REPORT_NAME}")
-    return None if content is None else SiftingReport.model_validate(json.loads(content))
+    report = None if content is None else SiftingReport.model_validate(json.loads(content))
+    return report, True
 
 
 def _measure_time_s(description: dict[str, Any]) -> float:

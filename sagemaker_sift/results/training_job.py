@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from sagemaker_sift.exceptions import (
     BackendError,
     JobFailedError,
     JobStoppedError,
+    NotFoundError,
 )
 from sagemaker_sift.results.download import download_artifact
 from sagemaker_sift.results.job_handle import JobHandle
@@ -57,6 +57,9 @@ class TrainingJob(JobHandle):
         session: Where it runs.
     """
 
+    _kind = "Training job"
+    _attach = "AlgorithmEstimator"
+
     def describe(self) -> dict[str, Any]:
         """Return the API's DescribeTrainingJob response, read anew.
 
@@ -71,7 +74,7 @@ class TrainingJob(JobHandle):
 
     def stop(self) -> None:
         """Ask the job to stop; it saves its model first. A job that has ended is left alone."""
-        if self.describe()["TrainingJobStatus"] in _ENDED:
+        if self.describe()["TrainingJobStatus"] in _ENDED | {"Stopping"}:
             return
         try:
             with translate_errors():
@@ -103,11 +106,12 @@ class TrainingJob(JobHandle):
                 self.stop()
                 self._follow(False, sleep)
             else:
-                sys.stderr.write(
-                    f"\nTraining job {self.name} runs on. Come back to it with "
-                    f"AlgorithmEstimator.attach({self.name!r}), stop it with "
-                    f"TrainingJob({self.name!r}, session).stop().\n"
-                )
+                self.tell_that_it_runs_on()
+            raise
+        except NotFoundError:
+            raise
+        except BackendError:
+            self.tell_that_it_runs_on()
             raise
         reason = description.get("FailureReason", "")
         if description["TrainingJobStatus"] == "Failed":
@@ -123,7 +127,7 @@ class TrainingJob(JobHandle):
         shown = ""
         try:
             while True:
-                description = self.describe()
+                description = self.describe_patiently(sleep)
                 tail.show(view)
                 if description["SecondaryStatus"] != shown:
                     shown = description["SecondaryStatus"]

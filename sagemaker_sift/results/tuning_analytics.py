@@ -183,7 +183,8 @@ def _read_tuned(summary: Mapping[str, Any]) -> Mapping[str, str]:
 
 def _read_number(text: str) -> float | str:
     """Return the number that a tuned value is; SDK containers write text in quotes."""
+    plain = text.strip('"')
     try:
-        return float(text.strip('"'))
+        return plain if "_" in plain else float(plain)
     except ValueError:
-        return text.strip('"')
+        return plain

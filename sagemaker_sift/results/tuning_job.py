@@ -9,6 +9,7 @@ from typing import Any
 
 from sagemaker_sift.backends.errors import translate_errors
 from sagemaker_sift.exceptions import (
+    AccessDeniedError,
     BackendError,
     NotFoundError,
     TuningJobFailedError,
@@ -33,6 +34,9 @@ class TuningJob(JobHandle):
         session: Where it runs.
     """
 
+    _kind = "Tuning job"
+    _attach = "HyperparameterTuner"
+
     def describe(self) -> dict[str, Any]:
         """Return the API's DescribeHyperParameterTuningJob response, read anew.
 
@@ -49,7 +53,7 @@ class TuningJob(JobHandle):
 
     def stop(self) -> None:
         """Ask the job to stop, with every training job it runs. One that has ended is left."""
-        if self.describe()["HyperParameterTuningJobStatus"] in _ENDED:
+        if self.describe()["HyperParameterTuningJobStatus"] in _ENDED | {"Stopping"}:
             return
         try:
             with translate_errors():
@@ -79,12 +83,10 @@ class TuningJob(JobHandle):
         """
         try:
             description = self._follow(logs, sleep)
-        except KeyboardInterrupt:
-            sys.stderr.write(
-                f"\nTuning job {self.name} runs on. Come back to it with "
-                f"HyperparameterTuner.attach({self.name!r}), stop it with "
-                f"TuningJob({self.name!r}, session).stop().\n"
-            )
+        except NotFoundError:
+            raise
+        except (KeyboardInterrupt, BackendError):
+            self.tell_that_it_runs_on()
             raise
         status, reason = (
             description["HyperParameterTuningJobStatus"],
@@ -113,7 +115,7 @@ class TuningJob(JobHandle):
                 return description
             sleep(self.session.poll_s)
             try:
-                description = self.describe()
+                description = self.describe_patiently(sleep)
             except NotFoundError as error:
                 raise NotFoundError(
                     f"Tuning job {self.name!r} was deleted while it was waited for. {error}",
@@ -209,8 +211,11 @@ def find_parents(names: Iterable[str], session: JobSession) -> dict[str, dict[st
             found[name] = TuningJob(name, session).describe()
         except NotFoundError:
             found[name] = None
-        except BackendError:  # no permission, or a place without tuning jobs
+        except AccessDeniedError:
             continue
+        except BackendError as error:
+            if error.code != "UnsupportedOperation":  # a place without tuning jobs
+                raise
     return found
 
 

@@ -159,22 +159,34 @@ def _write_file(tar: tarfile.TarFile, entry: tarfile.TarInfo, path: Path, archiv
 
 
 def _put(source: Path, folder: Path, names: list[str], overwrite: bool) -> None:
-    """Give the unpacked files their place."""
-    try:
-        os.rename(source, folder)  # succeeds if there is no such folder, or an empty one
-    except OSError:
-        if not folder.is_dir():
-            raise
-        there = [name for name in names if os.path.lexists(folder / name)]
-        if there and not overwrite:
-            raise FileExistsError(
-                f"{str(folder)!r} already has {', '.join(map(repr, there[:3]))}"
-                f"{' and more' if len(there) > 3 else ''}. Give another folder, or "
-                "overwrite=True."
-            ) from None
-        for name in names:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(source / name, folder / name)
+    """Give the unpacked files their place; a folder that is there stays the one that it is."""
+    if not os.path.lexists(folder):
+        os.rename(source, folder)
+        return
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{str(folder)!r} is a file. Give a folder.")
+    blocked = [name for name in names if _is_blocked(folder, name)]
+    if blocked:
+        raise FileExistsError(
+            f"{str(folder)!r} has a file where {blocked[0]!r} needs a folder, or a folder in its "
+            "place. Give another folder."
+        )
+    there = [name for name in names if os.path.lexists(folder / name)]
+    if there and not overwrite:
+        raise FileExistsError(
+            f"{str(folder)!r} already has {', '.join(map(repr, there[:3]))}"
+            f"{' and more' if len(there) > 3 else ''}. Give another folder, or overwrite=True."
+        )
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source / name, folder / name)
+
+
+def _is_blocked(folder: Path, name: str) -> bool:
+    """Return whether what is in the folder leaves no place for a file."""
+    path = folder / name
+    above = [parent for parent in path.parents if parent.is_relative_to(folder)]
+    return path.is_dir() or any(os.path.lexists(one) and not one.is_dir() for one in above)
 
 
 @contextmanager

@@ -266,7 +266,7 @@ class Session(JobSession):
             NotFoundError: If there is no such bucket.
             BackendError: If S3 refuses one; the message names the file.
         """
-        source = Path(path).expanduser()
+        source = Path(os.path.expanduser(path))
         files = find_files(source)
         prefix = join_key(None if bucket else self.default_bucket_prefix, key_prefix)
         bucket = bucket or self.default_bucket()
@@ -297,7 +297,7 @@ class Session(JobSession):
             BackendError: If an object cannot be read.
         """
         arguments = {**self._owner_of(bucket), **(extra_args or {})}
-        folder = Path(path).expanduser()
+        folder = Path(os.path.expanduser(path))
         s3 = self._clients.get("s3")
         return [str(file) for file in download_objects(s3, bucket, key_prefix, folder, arguments)]
 

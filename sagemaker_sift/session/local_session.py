@@ -119,7 +119,7 @@ class LocalSession(JobSession):
             FileNotFoundError: If there is nothing at ``path``.
             InvalidRequestError: If there is nothing in the folder, or something that is no file.
         """
-        source = Path(path).expanduser()
+        source = Path(os.path.expanduser(path))
         files = find_files(source)
         uri = f"s3://{bucket or self.default_bucket()}/{key_prefix.strip('/')}"
         target = self._storage.to_path(uri)

@@ -142,8 +142,9 @@ def test_the_lines_of_readme_launch_a_tuning_job(
             "HyperParameterTuningJobArn": f"{ARN}:hyper-parameter-tuning-job/some-name"
         },
     }
-    (tmp_path / "data" / "train" / "cat").mkdir(parents=True)
-    (tmp_path / "data" / "train" / "cat" / "1.jpg").write_bytes(b"x")
+    for channel in ("train", "validation"):
+        (tmp_path / "data" / channel / "cat").mkdir(parents=True)
+        (tmp_path / "data" / channel / "cat" / "1.jpg").write_bytes(b"x")
     monkeypatch.chdir(tmp_path)
     exec(compile(program, "README.md", "exec"), {})
     name, request = endpoint.asked[-1]
@@ -153,4 +154,4 @@ def test_the_lines_of_readme_launch_a_tuning_job(
         "beta_value",
         "learning_rate",
     }
-    assert list_keys(DEFAULT_BUCKET) == ["cifar/train/cat/1.jpg"]
+    assert list_keys(DEFAULT_BUCKET) == ["pets/train/cat/1.jpg", "pets/validation/cat/1.jpg"]

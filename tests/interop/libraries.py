@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import boto3
 import botocore.session
-import pytest
 from botocore.exceptions import ParamValidationError
 from botocore.validate import ParamValidator
 
@@ -39,8 +39,6 @@ HOMES = {
     "get_execution_role": "session",
 }
 """The names that both libraries have, by the SDK's module."""
-
-pytest.importorskip("sagemaker.algorithm", reason="needs the SageMaker SDK v2")
 
 
 class Library:
@@ -75,20 +73,40 @@ class CheckingClient(EchoClient):
             "training-job": "CreateTrainingJob",
             "hyper-parameter-tuning-job": "CreateHyperParameterTuningJob",
         }[kind]
-        model = botocore.session.get_session().get_service_model("sagemaker")
-        report = ParamValidator().validate(request, model.operation_model(operation).input_shape)
+        shape = _load_service_model().operation_model(operation).input_shape
+        report = ParamValidator().validate(request, shape)
         if report.has_errors():
             raise ParamValidationError(report=report.generate_report())
         return super()._create(kind, name, request)
 
 
+@functools.cache
+def _load_service_model() -> Any:
+    return botocore.session.get_session().get_service_model("sagemaker")
+
+
 def build_client(**changes: Any) -> CheckingClient:
-    """Return a client that knows one algorithm, with changes to its TrainingSpecification."""
-    return CheckingClient({"scikit-decision-trees": build_trees(**changes)})
+    """Return a client that knows one algorithm, with changes to its TrainingSpecification.
+
+    Its jobs end at once; of others it tells nothing.
+    """
+    client = CheckingClient({"scikit-decision-trees": build_trees(**changes)})
+    client.status = "Completed"
+    client.hides_others = True
+    return client
+
+
+@functools.cache
+def build_boto_session() -> boto3.Session:
+    """Return a session of boto3; kept, as reading the models of the services takes long."""
+    return boto3.Session("testing", "testing", region_name="us-east-2")
 
 
 def build_session(library: Any, client: EchoClient, **arguments: Any) -> Any:
-    return library.Session(boto3.Session(), client, default_bucket="bucket", **arguments)
+    """Return a session whose SageMaker client is ``client``."""
+    return library.Session(
+        build_boto_session(), client, **{"default_bucket": "bucket"} | arguments
+    )
 
 
 def build_estimator(library: Any, client: EchoClient, **arguments: Any) -> Any:

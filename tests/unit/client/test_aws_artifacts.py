@@ -110,9 +110,33 @@ def test_files_go_beside_others(archive: Path, tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_is_an_error(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "here").write_text("a file")
-    with pytest.raises(OSError, match="Not a directory"):
+    with pytest.raises(NotADirectoryError, match="is a file"):
         unpack_archive(archive, tmp_path / "here")
     assert (tmp_path / "here").read_text() == "a file"
+
+
+def test_a_file_where_a_folder_goes_leaves_everything_as_it_was(
+    archive: Path, tmp_path: Path
+) -> None:
+    for overwrite in (False, True):
+        folder = tmp_path / f"here-{overwrite}"
+        folder.mkdir()
+        (folder / "code").write_text("a file")
+        with pytest.raises(FileExistsError, match="needs a folder"):
+            unpack_archive(archive, folder, overwrite=overwrite)
+        assert find_all(folder) == ["code"]
+
+
+def test_an_empty_folder_stays_the_one_that_it_is(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir(mode=0o700)
+    before = (tmp_path / "here").stat()
+    monkeypatch.chdir(tmp_path / "here")
+    assert unpack_archive(archive, Path()) != []
+    after = (tmp_path / "here").stat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert "model.safetensors" in find_all(Path())
 
 
 @pytest.mark.parametrize("name", OUTSIDE)

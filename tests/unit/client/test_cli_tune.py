@@ -16,7 +16,7 @@ ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/sift"
 ON_AWS = [
     "--algorithm", "my-sift", "--role", ROLE, "--instance-type", "ml.g5.xlarge",
-    "--train", f"s3://{BUCKET}/train", "--output-path", f"s3://{BUCKET}/models",
+    "--train", f"s3://{BUCKET}/train", "--validation", f"s3://{BUCKET}/v", "--output-path", f"s3://{BUCKET}/models",
     "-p", "num_classes=10", "-p", "num_training_samples=1437",
 ]  # fmt: skip
 
@@ -50,6 +50,7 @@ def test_a_dry_run_of_a_search_on_this_machine(
 ) -> None:
     options = ["--range", "beta-value=0.1:10.0:Logarithmic", "--range", "optimizer=sgd,adam"]
     command = ["tune", "--local", str(tmp_path / "jobs"), "--train", images, "--dry-run"]
+    command += ["--validation", images]
     more = [
         "-p",
         "mini_batch_size=2",
@@ -123,7 +124,7 @@ def test_a_training_job_that_is_launched_on_aws(
         ("tune", [], "`hyperparameter_ranges` is empty"),
         ("tune", ["--range", "momentum=0.1:0.9", "--parent", "a", "--warm-start-type", "x"],
          "`warm_start_type` is 'x'"),
-        ("train", ["--validation", "local/folder"], "Upload it first"),
+        ("train", ["--channel", "train_lst=local/folder"], "Upload it first"),
         ("train", ["--channel", "x=s3://nowhere-of-tests/y"], "there is no bucket"),
     ],
 )  # fmt: skip

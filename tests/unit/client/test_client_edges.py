@@ -272,3 +272,58 @@ def test_a_wrong_role_or_algorithm_is_said_in_words(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match="`tags"):
         estimator.request(INPUTS, "job")
     assert Algorithm("x", {}).hyperparameter_names() == []
+
+
+def test_a_model_is_one_archive_that_is_copied(tmp_path: Path) -> None:
+    spec = build_trees()
+    modes = {"SupportedInputModes": ["File"], "SupportedContentTypes": []}
+    spec["TrainingChannels"].append({"Name": "model", **modes})
+    session = build_session(tmp_path, own=spec)
+    estimator = build_trees_estimator(
+        tmp_path,
+        algorithm_arn="own",
+        sagemaker_session=session,
+        input_mode="Pipe",
+        model_uri="s3://b/model.tar.gz",
+        **LEAVES,
+    )
+    _, model = estimator.request(INPUTS, "job")["InputDataConfig"]
+    assert model["InputMode"] == "File"
+    assert model["ContentType"] == "application/x-sagemaker-model"
+    special = TrainingInput("s3://b/m", input_mode="File", s3_data_type="ManifestFile")
+    estimator.model_uri = special
+    estimator.fit(INPUTS, wait=False, job_name="special")
+    attached = AlgorithmEstimator.attach("special", session)
+    assert attached.request(INPUTS, "again") == estimator.request(INPUTS, "again")
+
+
+def test_a_copied_estimator_has_hyperparameters_of_its_own(tmp_path: Path) -> None:
+    estimator = build_trees_estimator(tmp_path, **LEAVES)
+    twin = copy.copy(estimator)
+    twin.set_hyperparameters(max_leaf_nodes=99)
+    assert estimator.hyperparameters()["max_leaf_nodes"] == "5"
+
+
+def test_a_request_shares_nothing_with_the_inputs(tmp_path: Path) -> None:
+    estimator = build_trees_estimator(tmp_path, **LEAVES)
+    data = TrainingInput("s3://b/c")
+    before = copy.deepcopy(data.config)
+    request = estimator.request({"training": data}, "job")
+    request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] = "s3://other/x"
+    assert data.config == before
+
+
+def test_numbers_and_flags_of_numpy(tmp_path: Path) -> None:
+    spec = build_trees(SupportsDistributedTraining=True)
+    spec["SupportedHyperParameters"].append(categorical("fast", ["True", "False"]))
+    session = build_session(tmp_path, own=spec)
+    estimator = build_trees_estimator(
+        tmp_path,
+        algorithm_arn="own",
+        sagemaker_session=session,
+        instance_count=np.int64(2),
+        hyperparameters={"max_leaf_nodes": 5, "fast": np.bool_(True)},
+    )
+    request = estimator.request(INPUTS, "job")
+    assert request["ResourceConfig"]["InstanceCount"] == 2
+    assert request["HyperParameters"]["fast"] == "True"

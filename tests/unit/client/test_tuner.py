@@ -301,6 +301,7 @@ def test_the_bundled_algorithm_tunes_beta_and_learning_rate_locally_checked(
     from sagemaker_sift import BackendError, LocalSession
 
     (tmp_path / "train").mkdir()
+    inputs = {"train": str(tmp_path / "train"), "validation": str(tmp_path / "train")}
     session = LocalSession(tmp_path / "root")
     estimator = AlgorithmEstimator(
         "sift-image-classification",
@@ -318,13 +319,13 @@ def test_the_bundled_algorithm_tunes_beta_and_learning_rate_locally_checked(
         },
         max_jobs=4,
     )
-    request = tuner.request({"train": str(tmp_path / "train")}, "local")
+    request = tuner.request(inputs, "local")
     static = request["TrainingJobDefinition"]["StaticHyperParameters"]
     assert not {"beta_value", "learning_rate"} & set(static)
     with pytest.raises(InvalidRequestError, match="there is no such folder"):
-        tuner.validate({"train": str(tmp_path / "nothing")})
+        tuner.validate(inputs | {"train": str(tmp_path / "nothing")})
     with pytest.raises(BackendError, match="do not run on this machine yet"):
-        tuner.fit({"train": str(tmp_path / "train")}, wait=False)
+        tuner.fit(inputs, wait=False)
 
 
 def test_signatures_are_those_of_the_sdk() -> None:

@@ -17,9 +17,10 @@ from sagemaker_sift import (
     InvalidRequestError,
     JobFailedError,
     LocalSession,
+    ThrottledError,
     TuningJobCompletionCriteriaConfig,
 )
-from tests.supports.algorithms import build_session, build_trees_estimator
+from tests.supports.algorithms import build_session, build_trees_estimator, error
 from tests.supports.tuning import INPUTS, LEAVES, PLAIN
 from tests.unit.client.test_training_job import Script
 
@@ -188,3 +189,31 @@ def test_a_failure_is_told_even_if_the_log_cannot_be_read(tmp_path: Path) -> Non
     ):
         script.job.wait(sleep=lambda seconds: None)
     assert caught.value.reason == "AlgorithmError: no images"
+
+
+def test_a_service_that_fails_for_a_while_is_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = error("DescribeTrainingJob", "ThrottlingException", "Rate exceeded")
+    script = Script(tmp_path, ["Training"], ["Training"], slow, slow, slow, ["Completed"])
+    script.job.wait(False, sleep=lambda seconds: None)
+    script = Script(tmp_path, ["Training"], slow)
+    with pytest.raises(ThrottledError):
+        script.job.wait(False, sleep=lambda seconds: None)
+    assert "Training job job runs on." in capsys.readouterr().err
+
+
+def test_a_log_that_is_throttled_is_read_at_the_next_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Script(tmp_path, ["Training", "a"], ["Training", "b"], ["Completed"])
+    once = [ThrottledError("slow", operation="GetLogEvents", code="T")]
+
+    def read_log(job_name: str, position: Any = None) -> tuple[list[str], Any]:
+        if once:
+            raise once.pop()
+        return script.log[position or 0 :], len(script.log)
+
+    script.session.read_log = read_log  # type: ignore[method-assign]
+    script.job.wait("All", sleep=lambda seconds: None)
+    assert [line for line in capsys.readouterr().out.split() if line in "ab"] == ["a", "b"]

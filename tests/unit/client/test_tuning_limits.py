@@ -115,7 +115,7 @@ def test_the_contract_is_held_at_both_ends_of_the_ranges(tmp_path: Path) -> None
         max_jobs=4,
     )
     with pytest.raises(InvalidRequestError) as caught:
-        tuner.validate({"train": "s3://bucket/train"})
+        tuner.validate({"train": "s3://bucket/train", "validation": "s3://bucket/validation"})
     assert [problem.path for problem in caught.value.problems] == ["mini_batch_size"]
     assert "is 2000, but num_training_samples is 1437" in str(caught.value)
 
@@ -173,3 +173,13 @@ def test_mistakes_in_one_of_several_estimators_name_it(tmp_path: Path) -> None:
         "inputs['b']['trainng']",
         "objective_metric_name_dict['b']",
     }
+
+
+def test_a_metric_of_validation_needs_the_channel(tmp_path: Path) -> None:
+    ranges_ = {"beta_value": ContinuousParameter(0.1, 10, "Logarithmic")}
+    tuner = HyperparameterTuner(
+        build_bundled_estimator(tmp_path), "validation:accuracy", ranges_, max_jobs=4
+    )
+    with pytest.raises(InvalidRequestError, match="the job has no channel 'validation'"):
+        tuner.validate({"train": "s3://bucket/train"})
+    tuner.validate({"train": "s3://bucket/train", "validation": "s3://bucket/validation"})

@@ -10,6 +10,8 @@ import pytest
 from sagemaker_sift import (
     CategoricalParameter,
     ContinuousParameter,
+    CredentialsError,
+    FileSystemInput,
     HyperparameterTuner,
     IntegerParameter,
     InvalidRequestError,
@@ -23,6 +25,7 @@ from tests.supports.algorithms import (
     build_trees,
     build_trees_estimator,
     continuous,
+    error,
 )
 from tests.supports.tuning import INPUTS, LEAVES
 
@@ -144,7 +147,7 @@ def test_a_category_that_changes_counts_twice(session: LocalSession) -> None:
     for number in range(6):
         static[f"x{number}"] = "red"
         parent["TrainingJobDefinition"]["StaticHyperParameters"][f"x{number}"] = "blue"
-    [problem] = find_parent_problems(request, {"parent": parent}, TuningLimits())
+    [problem] = find_parent_problems(request, {"parent": parent}, TuningLimits(), {})
     assert "differs in 12 places" in problem.message
 
 
@@ -180,3 +183,39 @@ def test_parents_that_may_not_be_described_are_left_to_the_service(session: Loca
 
 def test_where_there_are_no_tuning_jobs_there_are_no_parents(tmp_path: Path) -> None:
     assert find_parents(["parent"], LocalSession(tmp_path)) == {}
+
+
+def test_what_a_parent_left_to_the_algorithm_is_no_difference(session: LocalSession) -> None:
+    definition = session.sagemaker_client.created["parent"]["TrainingJobDefinition"]
+    definition["StaticHyperParameters"] = {"depth": "8"}
+    assert find(session) == []
+
+
+def test_a_range_that_autotune_picked_has_no_type(session: LocalSession) -> None:
+    parent = session.sagemaker_client.created["parent"]["HyperParameterTuningJobConfig"]
+    parent["ParameterRanges"] = {"AutoParameters": [{"Name": "max_leaf_nodes", "ValueHint": "5"}]}
+    assert find(session) == []
+
+
+def test_places_and_names_are_compared_as_the_service_does(session: LocalSession) -> None:
+    parent = session.sagemaker_client.created["parent"]["TrainingJobDefinition"]
+    parent["AlgorithmSpecification"]["AlgorithmName"] = "Scikit-Decision-Trees"
+    assert find(session) == []
+    files = {"FileSystemId": "fs-0123456789abcdef0", "FileSystemType": "EFS"}
+    files |= {"FileSystemAccessMode": "ro", "DirectoryPath": "/data/"}
+    parent["InputDataConfig"][0]["DataSource"] = {"FileSystemDataSource": files}
+    same = FileSystemInput("fs-0123456789abcdef0", "EFS", "/data")
+    vpc = {"estimator_subnets": ["subnet-1"], "estimator_security_group_ids": ["sg-1"]}
+    assert find(session, {"training": same}, **vpc) == []
+    other = FileSystemInput("fs-0123456789abcdef0", "EFS", "/other")
+    [problem] = find(session, {"training": other}, **vpc)
+    assert "read other data" in problem
+
+
+def test_expired_credentials_are_not_taken_for_a_right_parent(session: LocalSession) -> None:
+    def refuse(HyperParameterTuningJobName: str) -> None:
+        raise error("Describe", "ExpiredTokenException", "The token is expired")
+
+    session.sagemaker_client.describe_hyper_parameter_tuning_job = refuse
+    with pytest.raises(CredentialsError):
+        find(session)
