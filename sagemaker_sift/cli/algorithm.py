@@ -28,6 +28,8 @@ _OF_VALIDATION = (
 )
 _REQUIRED_OF_VALIDATION = ("validation_role", "train", "output", "instance_type")
 
+_STATUSES = ("Pending", "InProgress", "Completed", "Failed", "Deleting")
+
 
 def add_command(commands: Any) -> None:
     """Add the subcommand."""
@@ -112,7 +114,7 @@ def _add_describe(actions: Any) -> None:
 def _add_list(actions: Any) -> None:
     parser = actions.add_parser("list", help="list the algorithms of the account and region")
     parser.add_argument("--name-contains", metavar="TEXT", help="only those whose name has it")
-    parser.add_argument("--status", metavar="STATUS", help="only those, such as Completed")
+    parser.add_argument("--status", choices=_STATUSES, help="only those")
     add_session_options(parser)
     parser.set_defaults(run=_list)
 

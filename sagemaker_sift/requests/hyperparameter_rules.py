@@ -52,7 +52,9 @@ class HyperparameterRules:
 
     def __init__(self, specification: Mapping[str, Any]) -> None:
         declared = specification.get("SupportedHyperParameters") or []
-        self.entries: dict[str, Mapping[str, Any]] = {entry["Name"]: entry for entry in declared}
+        self.entries: dict[str, Mapping[str, Any]] = {
+            str(entry["Name"]): entry for entry in declared if entry.get("Name")
+        }
         self.is_bundled = is_bundled(specification)
 
     def find_problems(self, values: Mapping[str, Any]) -> list[Problem]:

@@ -224,7 +224,7 @@ class Session(JobSession):
             return location
         text = (
             f"has {location!r}, which is on this machine, where SageMaker cannot read it. "
-            f"Upload it first: session.upload_data({location!r})."
+            f"Upload it first: session.upload_data({location.removeprefix('file://')!r})."
         )
         raise InvalidRequestError([Problem("inputs", text)])
 

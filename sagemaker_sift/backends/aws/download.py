@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -158,7 +159,8 @@ def download_objects(
         arguments: More of GetObject's.
 
     Raises:
-        ArtifactError: If a key would lead out of the folder; then nothing is written.
+        ArtifactError: If a key would lead out of the folder, or has no place of its own in it;
+            then nothing is written.
         BackendError: If an object cannot be read.
     """
     owner = {name: value for name, value in arguments.items() if name == "ExpectedBucketOwner"}
@@ -173,6 +175,7 @@ def download_objects(
             f"{', '.join(map(repr, unsafe[:3]))}. Nothing was written. Fetch them one by one."
         )
     files = {key: folder / name for key, name in names.items() if not name.endswith("/")}
+    _check_places(bucket, folder, files)
     for name in names.values():
         if name.endswith("/"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -183,6 +186,21 @@ def download_objects(
 
     with ThreadPoolExecutor(_NUM_THREADS) as pool:
         return list(pool.map(fetch, files))
+
+
+def _check_places(bucket: str, folder: Path, files: Mapping[str, Path]) -> None:
+    """Refuse keys that have no place of their own: one that is a folder of another one's."""
+    uses = Counter(files.values())
+    above = {parent for path in uses for parent in path.parents}
+    blocked = [
+        key for key, path in files.items() if path in above or uses[path] > 1 or path.is_dir()
+    ]
+    if blocked:
+        raise ArtifactError(
+            f"The bucket {bucket!r} has keys that would be the same file, or a file and a folder, "
+            f"in {str(folder)!r}: {', '.join(map(repr, blocked[:3]))}. Nothing was written. Fetch "
+            "them one by one, into folders of their own."
+        )
 
 
 def _name_below(key: str, prefix: str) -> str:

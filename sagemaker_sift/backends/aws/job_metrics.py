@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,7 @@ class JobMetrics:
     def __init__(self, clients: AwsClients) -> None:
         self._clients = clients
         self._series: dict[str, _Series] = {}
+        self._lock = threading.Lock()
 
     def read(self, job_name: str) -> list[MetricPoint]:
         """Return every value that a job has reported, by time.
@@ -43,6 +45,10 @@ class JobMetrics:
         Raises:
             NotFoundError: If there is no such job.
         """
+        with self._lock:  # two readers must not both take the same lines
+            return self._read_on(job_name)
+
+    def _read_on(self, job_name: str) -> list[MetricPoint]:
         series = self._series.get(job_name)
         if series is None:
             specification = self._describe(job_name)["AlgorithmSpecification"]

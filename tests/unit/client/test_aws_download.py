@@ -193,3 +193,23 @@ def test_keys_that_lead_out_of_the_folder_are_refused(
 def test_a_bucket_that_is_not_there_is_named(session: Session, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="bucket 'nowhere'"):
         session.download_data(str(tmp_path), "nowhere")
+
+
+@pytest.mark.parametrize("keys", [("p/m", "p/m/m"), ("p/x/m", "p/x/m/n")])
+def test_keys_without_a_place_of_their_own_are_refused(
+    keys: tuple[str, str], session: Session, tmp_path: Path
+) -> None:
+    for key in keys:
+        put(key, b"x")
+    with pytest.raises(ArtifactError, match="the same file, or a file and a folder"):
+        session.download_data(tmp_path / "here", BUCKET, keys[0].rpartition("/m")[0])
+    assert find_files(tmp_path / "here") == []
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused(session: Session, tmp_path: Path) -> None:
+    put("p/a", b"1")
+    put("p/m", b"2")
+    (tmp_path / "here" / "m").mkdir(parents=True)
+    with pytest.raises(ArtifactError, match="'p/m'"):
+        session.download_data(tmp_path / "here", BUCKET, "p")
+    assert find_files(tmp_path / "here") == []
