@@ -184,7 +184,7 @@ def test_paths_must_be_uploaded_first(location: str) -> None:
         Session(make_session()).to_input_uri(location)
     assert str(caught.value) == (
         f"`inputs` has {location!r}, which is on this machine, where SageMaker cannot read it. "
-        f"Upload it first: session.upload_data({location!r})."
+        f"Upload it first: session.upload_data({location.removeprefix('file://')!r})."
     )
 
 
