@@ -62,7 +62,6 @@ def test_every_default_of_the_file_reaches_training_and_tuning(tmp_path: Path) -
     from sagemaker_sift import HyperparameterTuner
 
     estimator = build_with_defaults(tmp_path)
-    estimator.sagemaker_session.default_role = lambda: FILE["RoleArn"]  # type: ignore[assignment, method-assign, return-value]
     training = estimator.request(INPUTS, "job")
     tuner = HyperparameterTuner(estimator, "validation:accuracy", LEAVES, max_jobs=3)
     tuning = tuner.request(INPUTS, "job")
