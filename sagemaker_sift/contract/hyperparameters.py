@@ -269,12 +269,20 @@ class Hyperparameters(BaseModel):
         """Return the hyperparameters of ``hyperparameters.json``.
 
         Args:
-            given: Names to strings; an empty string stands for "not given".
+            given: Names to strings; an empty string stands for "not given". What begins with an
+                underscore is the service's own, such as ``_tuning_objective_metric`` in the
+                training jobs of a tuning job, and is passed over.
 
         Raises:
             ContractError: With everything that is wrong.
         """
-        return cls(**{name: text for name, text in given.items() if str(text).strip() != ""})
+        return cls(
+            **{
+                name: text
+                for name, text in given.items()
+                if str(text).strip() != "" and not name.startswith("_")
+            }
+        )
 
     def to_strings(self) -> dict[str, str]:
         """Return the hyperparameters that differ from "not given", as SageMaker carries them.

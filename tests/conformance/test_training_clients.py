@@ -16,7 +16,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sagemaker_sift.backends.local.client import LocalSageMaker
-from sagemaker_sift.backends.local.store import JobStore, Record, set_status
+from sagemaker_sift.backends.local.launcher import JobLauncher
+from sagemaker_sift.backends.local.store import Record, RecordStore, set_status
 from tests.conformance.output_shape import find_deviations
 from tests.supports.aws import BUCKET, build_request, make_client, open_account
 
@@ -31,13 +32,13 @@ ECHOED = (
 )
 
 
-class IdleSageMaker(LocalSageMaker):
+class IdleLauncher(JobLauncher):
     """Keeps jobs as if their processes ran, and runs none.
 
     The lock that a job's process would hold is held here.
     """
 
-    def _start_supervisor(self, name: str, folder: Path, lock: int) -> None:
+    def launch(self, job_name: str, lock: int) -> None:
         self.locks = [*getattr(self, "locks", []), os.dup(lock)]
 
     def close(self) -> None:
@@ -47,8 +48,9 @@ class IdleSageMaker(LocalSageMaker):
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> Iterator[IdleSageMaker]:
-    client = IdleSageMaker(tmp_path / "root")
+def local(tmp_path: Path) -> Iterator[LocalSageMaker]:
+    root = tmp_path / "root"
+    client = LocalSageMaker(root, launcher=IdleLauncher(root))
     (tmp_path / "root" / "s3" / BUCKET / "data" / "train").mkdir(parents=True)
     yield client
     client.close()
@@ -119,11 +121,11 @@ def stop(record: Record) -> None:
     "change", [None, finish, fail, stop], ids=lambda c: getattr(c, "__name__", "new")
 )
 def test_descriptions_have_the_apis_form(
-    change: Callable[[Record], None] | None, local: IdleSageMaker, tmp_path: Path
+    change: Callable[[Record], None] | None, local: LocalSageMaker, tmp_path: Path
 ) -> None:
     local.create_training_job(**build_request())
     if change is not None:
-        JobStore(tmp_path / "root" / "store.sqlite").update("my-job", change)
+        RecordStore(tmp_path / "root" / "store.sqlite").training_jobs.update("my-job", change)
         metrics = local.storage.job_folder("my-job") / "metrics.jsonl"
         metrics.write_text('{"name": "loss", "value": 0.5, "time_s": 120.0}\n')
     description = local.describe_training_job(TrainingJobName="my-job")
@@ -131,7 +133,7 @@ def test_descriptions_have_the_apis_form(
     assert len(description["FinalMetricDataList"]) == (change is not None)
 
 
-def test_other_answers_have_the_apis_form(local: IdleSageMaker) -> None:
+def test_other_answers_have_the_apis_form(local: LocalSageMaker) -> None:
     created = local.create_training_job(**build_request())
     assert find_deviations("CreateTrainingJob", created) == []
     assert find_deviations("ListTrainingJobs", local.list_training_jobs()) == []
@@ -141,13 +143,13 @@ def test_other_answers_have_the_apis_form(local: IdleSageMaker) -> None:
     assert find_deviations("StopTrainingJob", stopped) == []
 
 
-def test_a_list_of_ended_jobs_has_the_apis_form(local: IdleSageMaker, tmp_path: Path) -> None:
+def test_a_list_of_ended_jobs_has_the_apis_form(local: LocalSageMaker, tmp_path: Path) -> None:
     local.create_training_job(**build_request())
-    JobStore(tmp_path / "root" / "store.sqlite").update("my-job", finish)
+    RecordStore(tmp_path / "root" / "store.sqlite").training_jobs.update("my-job", finish)
     assert find_deviations("ListTrainingJobs", local.list_training_jobs()) == []
 
 
-def test_an_algorithm_has_the_apis_form(local: IdleSageMaker) -> None:
+def test_an_algorithm_has_the_apis_form(local: LocalSageMaker) -> None:
     algorithm = local.describe_algorithm(AlgorithmName="sift-image-classification")
     assert find_deviations("DescribeAlgorithm", algorithm) == []
 

@@ -7,8 +7,6 @@ so any code written for boto3 can use this client. Argument names are the API's 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -18,11 +16,18 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from sagemaker_sift.backends.local.container import describe_bundled_algorithm
+from sagemaker_sift.backends.local.launcher import JobLauncher
 from sagemaker_sift.backends.local.lock import acquire_lock, is_locked
 from sagemaker_sift.backends.local.metric_log import read_points
 from sagemaker_sift.backends.local.process import kill_group, read_start_time
 from sagemaker_sift.backends.local.storage import LocalStorage, check_writable
-from sagemaker_sift.backends.local.store import JobExistsError, JobStore, Record, set_status
+from sagemaker_sift.backends.local.store import (
+    STORE_NAME,
+    Record,
+    RecordExistsError,
+    RecordStore,
+    set_status,
+)
 from sagemaker_sift.contract.problem import Problem
 from sagemaker_sift.contract.specification import ALGORITHM_NAME
 from sagemaker_sift.exceptions import InvalidRequestError
@@ -46,16 +51,23 @@ class LocalSageMaker:
     Args:
         root: Folder of everything it keeps.
         clock: Epoch seconds.
+        launcher: Starts the processes of jobs.
 
     Raises:
         OSError: If the root cannot be written.
     """
 
-    def __init__(self, root: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        root: Path,
+        clock: Callable[[], float] = time.time,
+        launcher: JobLauncher | None = None,
+    ) -> None:
         self.storage = LocalStorage(root)
         self._root = root
         self._clock = clock
-        self._store = JobStore(root / "store.sqlite")
+        self._store = RecordStore(root / STORE_NAME)
+        self._launcher = launcher or JobLauncher(root)
 
     def create_training_job(self, **request: Any) -> dict[str, Any]:
         """Start a training job; returns its ARN as soon as its supervisor runs.
@@ -67,7 +79,7 @@ class LocalSageMaker:
         operation = "CreateTrainingJob"
         specification = self._check(request)
         name = request["TrainingJobName"]
-        if self._store.read(name) is not None:
+        if self._store.training_jobs.read(name) is not None:
             raise _error(operation, "ResourceInUse", _taken(name))
         folder = self.storage.job_folder(name)
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,10 +89,10 @@ class LocalSageMaker:
         try:
             record = self._build_record(request, specification)
             try:
-                self._store.add(record)
-            except JobExistsError:
+                self._store.training_jobs.add(record)
+            except RecordExistsError:
                 raise _error(operation, "ResourceInUse", _taken(name)) from None
-            self._start_supervisor(name, folder, lock)
+            self._launcher.launch(name, lock)
         finally:
             os.close(lock)
         return {"TrainingJobArn": record["TrainingJobArn"]}
@@ -110,7 +122,7 @@ class LocalSageMaker:
             if status == "InProgress":
                 set_status(record, "Stopping", "Stopping", self._clock())
 
-        self._store.update(TrainingJobName, change)
+        self._store.training_jobs.update(TrainingJobName, change)
         return {}
 
     def list_training_jobs(
@@ -120,7 +132,7 @@ class LocalSageMaker:
         NameContains: str | None = None,
     ) -> dict[str, Any]:
         """Return the summaries of all jobs, newest first."""
-        records = [self._settle(record) for record in self._store.list()]
+        records = [self._settle(record) for record in self._store.training_jobs.list()]
         fields = set(load_shape("TrainingJobSummary").members)
         return {
             "TrainingJobSummaries": [
@@ -162,6 +174,10 @@ class LocalSageMaker:
             f"There is no tuning job {HyperParameterTuningJobName!r} on this machine: this "
             "version tunes on Amazon SageMaker only.",
         )
+
+    def close(self) -> None:
+        """Let go of the process that was prepared for further jobs; jobs that run go on."""
+        self._launcher.close()
 
     def list_tags(self, *, ResourceArn: str) -> dict[str, Any]:
         """Return the tags of a training job.
@@ -269,21 +285,8 @@ class LocalSageMaker:
         set_status(record, "InProgress", "Starting", now)
         return record
 
-    def _start_supervisor(self, name: str, folder: Path, lock: int) -> None:
-        module = "sagemaker_sift.backends.local.supervisor"
-        with (folder / "supervisor.log").open("ab") as log:
-            subprocess.run(
-                [sys.executable, "-m", module, str(self._root), name, str(lock)],
-                cwd=folder,  # not the user's: a torch.py there would be imported
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=[lock],
-                check=True,
-            )
-
     def _find(self, operation: str, name: str) -> Record:
-        record = self._store.read(name)
+        record = self._store.training_jobs.read(name)
         if record is None:
             message = f"Training job {name!r} not found under {str(self._root)!r}."
             raise _error(operation, "ValidationException", message)
@@ -306,7 +309,7 @@ class LocalSageMaker:
             newest["ModelArtifacts"]["S3ModelArtifacts"] = ""
             set_status(newest, "Failed", "Failed", self._clock(), message=_LOST)
 
-        return self._store.update(name, change)
+        return self._store.training_jobs.update(name, change)
 
     def _to_response(self, record: Record) -> dict[str, Any]:
         response = {name: value for name, value in record.items() if name not in {"Local", "Tags"}}

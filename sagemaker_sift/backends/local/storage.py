@@ -25,6 +25,10 @@ class LocalStorage:
         """Return the folder with everything of one training job."""
         return self.root / "training-jobs" / job_name
 
+    def tuning_folder(self, job_name: str) -> Path:
+        """Return the folder with everything of one tuning job but its training jobs."""
+        return self.root / "tuning-jobs" / job_name
+
     @property
     def default_output_uri(self) -> str:
         """URI under which artifacts go if a job does not say."""

@@ -22,7 +22,7 @@ from sagemaker_sift.backends.local.container import build_command, build_environ
 from sagemaker_sift.backends.local.metric_log import METRICS_NAME, write_point
 from sagemaker_sift.backends.local.process import TrainingProcess, read_start_time
 from sagemaker_sift.backends.local.storage import LocalStorage
-from sagemaker_sift.backends.local.store import JobStore, Record, set_status
+from sagemaker_sift.backends.local.store import STORE_NAME, Record, RecordStore, set_status
 from sagemaker_sift.backends.metric_definitions import MetricReader
 from sagemaker_sift.contract.container import (
     EXIT_SUCCESS,
@@ -53,7 +53,7 @@ class Supervisor:
         command: Sequence[str] | None = None,
     ) -> None:
         self.storage = LocalStorage(root)
-        self.store = JobStore(root / "store.sqlite")
+        self.store = RecordStore(root / STORE_NAME)
         self.job_name = job_name
         self.folder = self.storage.job_folder(job_name)
         self.paths = ContainerPaths(self.folder / "ml")
@@ -155,7 +155,7 @@ class Supervisor:
             if not _has_model(self._output_folder(record)):
                 record["ModelArtifacts"]["S3ModelArtifacts"] = ""
 
-        self.store.update(self.job_name, change)
+        self.store.training_jobs.update(self.job_name, change)
 
     def _fail(self, reason: str) -> None:
         now = self.clock()
@@ -166,7 +166,7 @@ class Supervisor:
             record["ModelArtifacts"]["S3ModelArtifacts"] = ""
             set_status(record, "Failed", "Failed", now, message=record["FailureReason"])
 
-        self.store.update(self.job_name, change)
+        self.store.training_jobs.update(self.job_name, change)
 
     def _note_start(self, process: TrainingProcess) -> None:
         now = self.clock()
@@ -177,7 +177,7 @@ class Supervisor:
             if record["TrainingJobStatus"] == "InProgress":
                 set_status(record, "InProgress", "Training", now)
 
-        self.store.update(self.job_name, change)
+        self.store.training_jobs.update(self.job_name, change)
 
     def _set_status(self, status: str, secondary: str, *, keep_stopping: bool = False) -> None:
         now = self.clock()
@@ -187,10 +187,10 @@ class Supervisor:
             kept = "Stopping" if keep_stopping and is_stopping else status
             set_status(record, kept, secondary, now)
 
-        self.store.update(self.job_name, change)
+        self.store.training_jobs.update(self.job_name, change)
 
     def _read(self) -> dict[str, Any]:
-        record = self.store.read(self.job_name)
+        record = self.store.training_jobs.read(self.job_name)
         if record is None:
             raise KeyError(f"The record of {self.job_name!r} is gone.")
         return record

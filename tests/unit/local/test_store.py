@@ -9,74 +9,78 @@ import pytest
 
 from sagemaker_sift.backends.local.lock import acquire_lock, is_locked
 from sagemaker_sift.backends.local.storage import LocalStorage, to_file_uri
-from sagemaker_sift.backends.local.store import JobExistsError, JobStore, Record
+from sagemaker_sift.backends.local.store import Record, RecordExistsError, RecordStore
 from tests.supports.local_job import build_record
 
 
 def test_a_name_can_be_taken_once_whatever_its_case(tmp_path: Path) -> None:
-    store = JobStore(tmp_path / "store.sqlite")
-    store.add(build_record(tmp_path, "Job-1"))
-    with pytest.raises(JobExistsError):
-        store.add(build_record(tmp_path, "job-1"))
-    assert len(store.list()) == 1
+    store = RecordStore(tmp_path / "store.sqlite")
+    store.training_jobs.add(build_record(tmp_path, "Job-1"))
+    with pytest.raises(RecordExistsError):
+        store.training_jobs.add(build_record(tmp_path, "job-1"))
+    assert len(store.training_jobs.list()) == 1
 
 
 def test_another_store_on_the_same_file_sees_every_change(tmp_path: Path) -> None:
-    first, second = JobStore(tmp_path / "store.sqlite"), JobStore(tmp_path / "store.sqlite")
-    first.add(build_record(tmp_path))
-    first.update("job", lambda record: record.update(note="changed"))
-    found = second.read("job")
+    first, second = RecordStore(tmp_path / "store.sqlite"), RecordStore(tmp_path / "store.sqlite")
+    first.training_jobs.add(build_record(tmp_path))
+    first.training_jobs.update("job", lambda record: record.update(note="changed"))
+    found = second.training_jobs.read("job")
     assert found is not None
     assert found["note"] == "changed"
-    assert second.read("other") is None
+    assert second.training_jobs.read("other") is None
 
 
 def test_changes_from_many_threads_are_all_kept(tmp_path: Path) -> None:
-    store = JobStore(tmp_path / "store.sqlite")
-    store.add(build_record(tmp_path, count=0))
+    store = RecordStore(tmp_path / "store.sqlite")
+    store.training_jobs.add(build_record(tmp_path, count=0))
+
+    jobs = store.training_jobs
 
     def increase() -> None:
         for _ in range(10):
-            store.update("job", lambda record: record.update(count=record["count"] + 1))
+            store.training_jobs.update(
+                "job", lambda record: record.update(count=record["count"] + 1)
+            )
 
     threads = [threading.Thread(target=increase) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    found = store.read("job")
+    found = store.training_jobs.read("job")
     assert found is not None
     assert found["count"] == 40
 
 
 def test_a_change_that_raises_leaves_the_record_as_it_was(tmp_path: Path) -> None:
-    store = JobStore(tmp_path / "store.sqlite")
-    store.add(build_record(tmp_path))
+    store = RecordStore(tmp_path / "store.sqlite")
+    store.training_jobs.add(build_record(tmp_path))
 
     def fail(record: Record) -> None:
         record["TrainingJobStatus"] = "Broken"
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        store.update("job", fail)
-    found = store.read("job")
+        store.training_jobs.update("job", fail)
+    found = store.training_jobs.read("job")
     assert found is not None
     assert found["TrainingJobStatus"] == "InProgress"
 
 
 def test_a_process_that_is_killed_in_a_transaction_leaves_the_old_record(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
-    JobStore(path).add(build_record(tmp_path))
+    RecordStore(path).training_jobs.add(build_record(tmp_path))
     program = f"""
 import os, pathlib
-from sagemaker_sift.backends.local.store import JobStore
+from sagemaker_sift.backends.local.store import RecordStore
 def change(record):
     record["TrainingJobStatus"] = "Broken"
     os.kill(os.getpid(), 9)
-JobStore(pathlib.Path({str(path)!r})).update("job", change)
+RecordStore(pathlib.Path({str(path)!r})).training_jobs.update("job", change)
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -9
-    found = JobStore(path).read("job")
+    found = RecordStore(path).training_jobs.read("job")
     assert found is not None
     assert found["TrainingJobStatus"] == "InProgress"
 
@@ -84,10 +88,10 @@ JobStore(pathlib.Path({str(path)!r})).update("job", change)
 def test_a_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
-        JobStore(tmp_path / "file" / "store.sqlite")
+        RecordStore(tmp_path / "file" / "store.sqlite")
     (tmp_path / "store.sqlite").mkdir()
     with pytest.raises(OSError, match="Give LocalSession a root folder"):
-        JobStore(tmp_path / "store.sqlite")
+        RecordStore(tmp_path / "store.sqlite")
 
 
 def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sagemaker_sift.backends.local.metric_log import read_points
-from sagemaker_sift.backends.local.store import JobStore, Record, set_status
+from sagemaker_sift.backends.local.store import Record, RecordStore, set_status
 from sagemaker_sift.backends.local.supervisor import LOG_NAME, Supervisor
 from tests.supports.local_job import build_record
 
@@ -45,12 +45,12 @@ class ReadyClock:
 
 
 def run(root: Path, program: str, *, clock: Any = None, **changes: Any) -> Record:
-    store = JobStore(root / "store.sqlite")
-    store.add(build_record(root, **changes))
+    store = RecordStore(root / "store.sqlite")
+    store.training_jobs.add(build_record(root, **changes))
     (root / "training-jobs" / "job").mkdir(parents=True)
     command = [sys.executable, "-c", program]
     Supervisor(root, "job", clock or (lambda: 1000.0), command).run()
-    record = store.read("job")
+    record = store.training_jobs.read("job")
     assert record is not None
     return record
 
@@ -122,7 +122,10 @@ while True:
 
 def test_a_job_that_is_asked_to_stop_gets_sigterm_and_is_stopped(tmp_path: Path) -> None:
     program = WRITE_MODEL + "import signal; print('ready', flush=True); signal.pause()"
-    store = JobStore(tmp_path / "store.sqlite")
+    store = RecordStore(tmp_path / "store.sqlite")
+
+    def ask_to_stop(record: Record) -> None:
+        set_status(record, "Stopping", "Stopping", 1.0)
 
     class StoppingClock(ReadyClock):
         """Asks for the stop as soon as the program is ready."""
@@ -130,7 +133,9 @@ def test_a_job_that_is_asked_to_stop_gets_sigterm_and_is_stopped(tmp_path: Path)
         def __call__(self) -> float:
             before = self.now
             if super().__call__() > before:
-                store.update("job", lambda record: set_status(record, "Stopping", "Stopping", 1.0))
+                store.training_jobs.update(
+                    "job", lambda record: set_status(record, "Stopping", "Stopping", 1.0)
+                )
             return self.now
 
     record = run(tmp_path, program, clock=StoppingClock(tmp_path, 1.0, 0.0))
