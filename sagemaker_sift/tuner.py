@@ -17,7 +17,6 @@ from sagemaker_sift.exceptions import InvalidRequestError
 from sagemaker_sift.limits import TuningLimits
 from sagemaker_sift.parameter import CategoricalParameter, ContinuousParameter, IntegerParameter
 from sagemaker_sift.resources import InstanceConfig
-from sagemaker_sift.results.tuning_analytics import HyperparameterTuningJobAnalytics
 from sagemaker_sift.results.tuning_job import TuningJob
 from sagemaker_sift.session import adopt_session
 from sagemaker_sift.strategy import (
@@ -26,6 +25,7 @@ from sagemaker_sift.strategy import (
     TuningJobCompletionCriteriaConfig,
 )
 from sagemaker_sift.tuning_description import read_arguments, read_definitions
+from sagemaker_sift.tuning_outcome import TuningOutcome
 from sagemaker_sift.tuning_search import TuningSearch, check_names
 from sagemaker_sift.warm_start import WarmStartConfig, WarmStartTypes
 
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 
-class HyperparameterTuner(TuningSearch):
+class HyperparameterTuner(TuningSearch, TuningOutcome):
     """Searches the best hyperparameters of an algorithm by launching training jobs.
 
     Args:
@@ -92,8 +92,6 @@ class HyperparameterTuner(TuningSearch):
         >>> tuner.hyperparameter_ranges()["ContinuousParameterRanges"][0]["Name"]
         'beta_value'
     """
-
-    latest_tuning_job: TuningJob | None = None
 
     @classmethod
     def create(
@@ -311,32 +309,6 @@ class HyperparameterTuner(TuningSearch):
         tuner.latest_tuning_job = None
         return tuner
 
-    def wait(self) -> None:
-        """Follow the latest job to its end.
-
-        Raises:
-            RuntimeError: If nothing was launched yet.
-            TuningJobFailedError: If the job failed.
-            TuningJobStoppedError: If it was stopped.
-        """
-        self.job().wait()
-
-    def describe(self) -> dict[str, Any]:
-        """Return the API's description of the latest job, read anew."""
-        return self.job().describe()
-
-    def stop_tuning_job(self) -> None:
-        """Ask the latest job to stop, with every training job it runs."""
-        self.job().stop()
-
-    def best_training_job(self) -> str:
-        """Return the name of the best training job so far.
-
-        Raises:
-            LookupError: If none has reported the objective metric yet.
-        """
-        return str(self.job().best_training_job()["TrainingJobName"])
-
     def best_estimator(self, best_training_job: Any = None) -> AlgorithmEstimator:
         """Return the estimator of the best training job, attached to it.
 
@@ -350,20 +322,6 @@ class HyperparameterTuner(TuningSearch):
         name = name["TrainingJobName"] if isinstance(name, Mapping) else name
         first = next(iter(self.definitions.values())).estimator
         return type(first).attach(str(name), self.sagemaker_session)
-
-    def analytics(self) -> HyperparameterTuningJobAnalytics:
-        """Return what the latest job has tried, as a table."""
-        return self.job().analytics
-
-    def job(self) -> TuningJob:
-        """Return the latest job.
-
-        Raises:
-            RuntimeError: If nothing was launched yet.
-        """
-        if self.latest_tuning_job is None:
-            raise RuntimeError("No tuning job was launched yet. Call fit() or attach() first.")
-        return self.latest_tuning_job
 
 
 def create_identical_dataset_and_algorithm_tuner(

@@ -170,7 +170,7 @@ class TrainingJob(JobHandle):
     def read_log_tail(self, num_lines: int = _LOG_TAIL_LINES) -> list[str]:
         """Return the last lines of the log; none if it cannot be read."""
         try:
-            return self.read_log()[-num_lines:]
+            return self.session.read_last_lines(self.name, num_lines)
         except BackendError:
             return []
 

@@ -64,6 +64,23 @@ class TuningJob(JobHandle):
             if self.describe()["HyperParameterTuningJobStatus"] not in _ENDED:
                 raise
 
+    def resume(self) -> None:
+        """Go on with a job that was stopped or interrupted; only a local session can.
+
+        Raises:
+            BackendError: If the job runs or has come to its end, or the session cannot.
+        """
+        client = self.session.sagemaker_client
+        if not hasattr(client, "resume_hyper_parameter_tuning_job"):
+            raise BackendError(
+                "A tuning job on Amazon SageMaker that has ended does not go on. Start another "
+                "one from it: tuner.identical_dataset_and_algorithm_tuner().",
+                operation="ResumeHyperParameterTuningJob",
+                code="UnsupportedOperation",
+            )
+        with translate_errors():
+            client.resume_hyper_parameter_tuning_job(HyperParameterTuningJobName=self.name)
+
     def wait(
         self, logs: bool | str | None = True, *, sleep: Callable[[float], None] = time.sleep
     ) -> dict[str, Any]:

@@ -93,6 +93,15 @@ class JobSession(ABC):
                 the session's own affair.
         """
 
+    def read_last_lines(self, job_name: str, num_lines: int) -> list[str]:
+        """Return the last complete lines of a job's log.
+
+        Args:
+            job_name: The training job.
+            num_lines: How many at most.
+        """
+        return self.read_log(job_name)[0][-num_lines:]
+
     @abstractmethod
     def read_metrics(self, job_name: str) -> list[MetricPoint]:
         """Return every metric value that the job has reported, in order."""

@@ -16,12 +16,14 @@ from sagemaker_sift.backends.local_files import find_files
 from sagemaker_sift.contract.metrics import MetricPoint
 from sagemaker_sift.contract.problem import Problem
 from sagemaker_sift.defaults import Defaults, Setting
+from sagemaker_sift.limits import TuningLimits
 from sagemaker_sift.session.explanation import Explanation, explain_defaults
 from sagemaker_sift.session.job_session import JobSession
 
 DEFAULT_LOCAL_ROOT = Path("~/.sagemaker-sift/local")
 """Where a :class:`LocalSession` keeps its jobs unless told otherwise."""
 
+_TAIL_BYTES = 1 << 16
 _LOCAL_ROLE = "arn:aws:iam::000000000000:role/sagemaker-sift-local"
 
 
@@ -34,6 +36,8 @@ class LocalSession(JobSession):
 
         defaults: Default values of jobs; none unless given. The files that an AWS session reads
             are not read here, as they may lie on S3.
+        limits: What tuning jobs are held to when they are launched; the documented ones unless
+            given.
 
     Raises:
         OSError: If the root cannot be written.
@@ -55,10 +59,11 @@ class LocalSession(JobSession):
         root: str | os.PathLike[str] | None = None,
         *,
         defaults: Defaults | None = None,
+        limits: TuningLimits | None = None,
     ) -> None:
         self.defaults = defaults or Defaults()
         self.root = Path(root if root is not None else DEFAULT_LOCAL_ROOT).expanduser().absolute()
-        client = LocalSageMaker(self.root)
+        client = LocalSageMaker(self.root, limits=limits)
         self.sagemaker_client = client
         self._storage = client.storage
 
@@ -142,6 +147,25 @@ class LocalSession(JobSession):
             content = file.read()
         complete = content[: content.rfind(b"\n") + 1]
         return complete.decode("utf-8", "replace").splitlines(), position + len(complete)
+
+    def read_last_lines(self, job_name: str, num_lines: int) -> list[str]:
+        """Return the last complete lines of a job's log, read from its end: it may be long."""
+        path = self._log_path(job_name)
+        if not path.exists():
+            return []
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            size = _TAIL_BYTES
+            while True:
+                start = max(0, end - size)
+                file.seek(start)
+                content = file.read(end - start)
+                complete = content[: content.rfind(b"\n") + 1]
+                lines = complete.decode("utf-8", "replace").splitlines()
+                # the first line may have lost its beginning, so one more is wanted
+                if start == 0 or len(lines) > num_lines:
+                    return lines[-num_lines:]
+                size *= 4
 
     def read_metrics(self, job_name: str) -> list[MetricPoint]:
         """Return every metric value that the job has reported, in order."""

@@ -1,57 +1,49 @@
 """The methods of boto3's SageMaker client, answered on this machine.
 
-Requests, responses, states and error codes are the API's; errors are botocore's ``ClientError``,
-so any code written for boto3 can use this client. Argument names are the API's own.
+Requests, responses, states, error codes and pages are the API's; errors are botocore's
+``ClientError``, so any code written for boto3 can use this client. Argument names are the API's
+own.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from sagemaker_sift.backends.local.container import describe_bundled_algorithm
+from sagemaker_sift.backends.local.algorithms import Algorithms
+from sagemaker_sift.backends.local.detached import start_detached
 from sagemaker_sift.backends.local.launcher import JobLauncher
-from sagemaker_sift.backends.local.lock import acquire_lock, is_locked
-from sagemaker_sift.backends.local.metric_log import read_points
-from sagemaker_sift.backends.local.process import kill_group, read_start_time
-from sagemaker_sift.backends.local.storage import LocalStorage, check_writable
-from sagemaker_sift.backends.local.store import (
-    STORE_NAME,
-    Record,
-    RecordExistsError,
-    RecordStore,
-    set_status,
-)
+from sagemaker_sift.backends.local.paginator import build_paginator, is_paginated
+from sagemaker_sift.backends.local.request_check import find_storage_problems
+from sagemaker_sift.backends.local.response import storage_errors
+from sagemaker_sift.backends.local.storage import LocalStorage
+from sagemaker_sift.backends.local.store import STORE_NAME, RecordStore
+from sagemaker_sift.backends.local.tags import Tags
+from sagemaker_sift.backends.local.training_jobs import TrainingJobs
+from sagemaker_sift.backends.local.tuning_jobs import TuningJobs
 from sagemaker_sift.contract.problem import Problem
-from sagemaker_sift.contract.specification import ALGORITHM_NAME
-from sagemaker_sift.exceptions import InvalidRequestError
-from sagemaker_sift.requests.service_model import WrongType, find_violations, load_shape
-from sagemaker_sift.requests.validation import check_training_job
+from sagemaker_sift.limits import TuningLimits
 
-_TIMES = ("CreationTime", "TrainingStartTime", "TrainingEndTime", "LastModifiedTime")
-_IN_PROGRESS = {"InProgress", "Stopping"}
-_ACCOUNT = "000000000000"
-_LOST = (
-    "InternalServerError: the process that supervised this job ended before the job did "
-    "(killed, or the machine was restarted). Launch the job again under another name."
-)
+Response = dict[str, Any]
 
 
 class LocalSageMaker:
-    """A SageMaker that trains on this machine.
+    """A SageMaker that trains and tunes on this machine.
+
+    Every method takes the keyword arguments of the boto3 method of its name and returns what
+    that returns. Wrong arguments raise ``ClientError`` with the code ``ValidationException`` and
+    everything that is wrong; a disk that is full or broken ``InternalFailure``. Before a method
+    answers, it finds out which jobs have lost their processes.
 
     **Concurrency**: several clients, in several processes, may share one root.
 
     Args:
         root: Folder of everything it keeps.
         clock: Epoch seconds.
-        launcher: Starts the processes of jobs.
+        launcher: Starts the processes of training jobs.
+        limits: What tuning jobs are held to.
 
     Raises:
         OSError: If the root cannot be written.
@@ -62,286 +54,207 @@ class LocalSageMaker:
         root: Path,
         clock: Callable[[], float] = time.time,
         launcher: JobLauncher | None = None,
+        limits: TuningLimits | None = None,
     ) -> None:
         self.storage = LocalStorage(root)
-        self._root = root
-        self._clock = clock
-        self._store = RecordStore(root / STORE_NAME)
+        store = RecordStore(root / STORE_NAME)
         self._launcher = launcher or JobLauncher(root)
+        self._algorithms = Algorithms(store, root, clock)
+        self._training_jobs = TrainingJobs(
+            store, self.storage, self._algorithms, self._launcher, clock
+        )
+        self._tuning_jobs = TuningJobs(
+            store,
+            self.storage,
+            self._training_jobs,
+            self._algorithms,
+            self._start_coordinator,
+            clock,
+            limits or TuningLimits(),
+        )
+        self._tags = Tags(store)
 
-    def create_training_job(self, **request: Any) -> dict[str, Any]:
-        """Start a training job; returns its ARN as soon as its supervisor runs.
+    def create_training_job(self, **request: Any) -> Response:
+        """Start a training job; returns its ARN as soon as its process is on its way.
 
         Raises:
-            ClientError: ``ValidationException`` for a broken rule, ``ResourceInUse`` for a name
-                that is taken.
+            ClientError: ``ResourceInUse`` for a name that is taken.
         """
-        operation = "CreateTrainingJob"
-        specification = self._check(request)
-        name = request["TrainingJobName"]
-        if self._store.training_jobs.read(name) is not None:
-            raise _error(operation, "ResourceInUse", _taken(name))
-        folder = self.storage.job_folder(name)
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = acquire_lock(folder / "lock")
-        if lock is None:
-            raise _error(operation, "ResourceInUse", _taken(name))
-        try:
-            record = self._build_record(request, specification)
-            try:
-                self._store.training_jobs.add(record)
-            except RecordExistsError:
-                raise _error(operation, "ResourceInUse", _taken(name)) from None
-            self._launcher.launch(name, lock)
-        finally:
-            os.close(lock)
-        return {"TrainingJobArn": record["TrainingJobArn"]}
+        return self._call("CreateTrainingJob", self._training_jobs.create, request)
 
-    def describe_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:
-        """Return the record of a job, in the form of the API's response.
+    def describe_training_job(self, **request: Any) -> Response:
+        """Return the record of a training job.
 
         Raises:
             ClientError: ``ValidationException`` if there is no such job.
         """
-        return self._to_response(self._find("DescribeTrainingJob", TrainingJobName))
+        return self._call("DescribeTrainingJob", self._training_jobs.describe, request)
 
-    def stop_training_job(self, *, TrainingJobName: str) -> dict[str, Any]:
-        """Ask a job to stop: SIGTERM now, SIGKILL after 120 seconds.
+    def list_training_jobs(self, **request: Any) -> Response:
+        """Return a page of summaries of training jobs, newest first unless told otherwise."""
+        return self._call("ListTrainingJobs", self._training_jobs.list, request)
+
+    def stop_training_job(self, **request: Any) -> Response:
+        """Ask a training job to stop: SIGTERM now, SIGKILL after 120 seconds.
 
         Raises:
             ClientError: ``ValidationException`` if there is no such job or it has ended.
         """
-        operation = "StopTrainingJob"
-        self._find(operation, TrainingJobName)
+        return self._call("StopTrainingJob", self._training_jobs.stop, request)
 
-        def change(record: Record) -> None:
-            status = record["TrainingJobStatus"]
-            if status not in _IN_PROGRESS:
-                message = f"The job {TrainingJobName!r} has ended already ({status})."
-                raise _error(operation, "ValidationException", message)
-            if status == "InProgress":
-                set_status(record, "Stopping", "Stopping", self._clock())
-
-        self._store.training_jobs.update(TrainingJobName, change)
-        return {}
-
-    def list_training_jobs(
-        self,
-        *,
-        StatusEquals: str | None = None,
-        NameContains: str | None = None,
-    ) -> dict[str, Any]:
-        """Return the summaries of all jobs, newest first."""
-        records = [self._settle(record) for record in self._store.training_jobs.list()]
-        fields = set(load_shape("TrainingJobSummary").members)
-        return {
-            "TrainingJobSummaries": [
-                {
-                    name: value
-                    for name, value in self._to_response(record).items()
-                    if name in fields
-                }
-                for record in records
-                if StatusEquals in {None, record["TrainingJobStatus"]}
-                and (NameContains or "").lower() in record["TrainingJobName"].lower()
-            ]
-        }
-
-    def create_hyper_parameter_tuning_job(self, **request: Any) -> dict[str, Any]:
-        """Refuse: this version tunes on Amazon SageMaker only.
+    def delete_training_job(self, **request: Any) -> Response:
+        """Forget a training job that has ended, with its log and metrics; artifacts stay.
 
         Raises:
-            ClientError: ``UnsupportedOperation``, always.
+            ClientError: ``ResourceInUse`` if it has not ended.
         """
-        raise _error(
-            "CreateHyperParameterTuningJob",
-            "UnsupportedOperation",
-            "Tuning jobs do not run on this machine yet. request() and validate() check them "
-            "here; with sagemaker_session=Session() they run on Amazon SageMaker.",
-        )
+        return self._call("DeleteTrainingJob", self._training_jobs.delete, request)
 
-    def describe_hyper_parameter_tuning_job(
-        self, *, HyperParameterTuningJobName: str
-    ) -> dict[str, Any]:
-        """Refuse, as :meth:`create_hyper_parameter_tuning_job` does.
+    def create_hyper_parameter_tuning_job(self, **request: Any) -> Response:
+        """Start a tuning job in a process of its own; returns its ARN.
 
         Raises:
-            ClientError: ``UnsupportedOperation``, always.
+            ClientError: ``ResourceInUse`` for a name that is taken.
         """
-        raise _error(
-            "DescribeHyperParameterTuningJob",
-            "UnsupportedOperation",
-            f"There is no tuning job {HyperParameterTuningJobName!r} on this machine: this "
-            "version tunes on Amazon SageMaker only.",
-        )
+        return self._call("CreateHyperParameterTuningJob", self._tuning_jobs.create, request)
+
+    def describe_hyper_parameter_tuning_job(self, **request: Any) -> Response:
+        """Return the record of a tuning job, with its counters and its best training job.
+
+        Raises:
+            ClientError: ``ResourceNotFound`` if there is no such job.
+        """
+        return self._call("DescribeHyperParameterTuningJob", self._tuning_jobs.describe, request)
+
+    def list_hyper_parameter_tuning_jobs(self, **request: Any) -> Response:
+        """Return a page of summaries of tuning jobs, by name unless told otherwise."""
+        return self._call("ListHyperParameterTuningJobs", self._tuning_jobs.list, request)
+
+    def list_training_jobs_for_hyper_parameter_tuning_job(self, **request: Any) -> Response:
+        """Return a page of the training jobs that a tuning job has launched.
+
+        Raises:
+            ClientError: ``ResourceNotFound`` if there is no such job.
+        """
+        operation = "ListTrainingJobsForHyperParameterTuningJob"
+        return self._call(operation, self._tuning_jobs.list_training_jobs, request)
+
+    def stop_hyper_parameter_tuning_job(self, **request: Any) -> Response:
+        """Ask a tuning job to stop, with every training job it runs; their models are kept.
+
+        Raises:
+            ClientError: ``ResourceNotFound`` if there is no such job, ``ValidationException`` if
+                it has ended.
+        """
+        return self._call("StopHyperParameterTuningJob", self._tuning_jobs.stop, request)
+
+    def delete_hyper_parameter_tuning_job(self, **request: Any) -> Response:
+        """Forget a tuning job that has ended; its training jobs and artifacts stay.
+
+        Raises:
+            ClientError: ``ValidationException`` if it has not ended.
+        """
+        return self._call("DeleteHyperParameterTuningJob", self._tuning_jobs.delete, request)
+
+    def resume_hyper_parameter_tuning_job(self, **request: Any) -> Response:
+        """Go on with a tuning job that was stopped or interrupted; boto3 has no such method.
+
+        Training jobs that were interrupted are launched again under other names.
+
+        Args:
+            **request: ``HyperParameterTuningJobName``.
+
+        Raises:
+            ClientError: ``ResourceNotFound`` if there is no such job, ``ResourceInUse`` if it
+                runs, ``ValidationException`` if it has come to its end.
+        """
+        return self._call("ResumeHyperParameterTuningJob", self._tuning_jobs.resume, request)
+
+    def create_algorithm(self, **request: Any) -> Response:
+        """Register an algorithm.
+
+        It runs here if it is the bundled one under another name, or if its ``TrainingImage`` is
+        the ``file://`` URI of a program.
+        """
+        return self._call("CreateAlgorithm", self._algorithms.create, request)
+
+    def describe_algorithm(self, **request: Any) -> Response:
+        """Return an algorithm.
+
+        Raises:
+            ClientError: ``ValidationException`` if there is no such algorithm.
+        """
+        return self._call("DescribeAlgorithm", self._algorithms.describe, request)
+
+    def list_algorithms(self, **request: Any) -> Response:
+        """Return a page of summaries of algorithms, oldest first unless told otherwise."""
+        return self._call("ListAlgorithms", self._algorithms.list, request)
+
+    def delete_algorithm(self, **request: Any) -> Response:
+        """Forget an algorithm.
+
+        Raises:
+            ClientError: ``ConflictException`` if a training job runs it.
+        """
+        return self._call("DeleteAlgorithm", self._algorithms.delete, request)
+
+    def add_tags(self, **request: Any) -> Response:
+        """Add tags to a training job, tuning job or algorithm."""
+        return self._call("AddTags", self._tags.add, request)
+
+    def list_tags(self, **request: Any) -> Response:
+        """Return the tags of a training job, tuning job or algorithm.
+
+        Raises:
+            ClientError: ``ValidationException`` if there is nothing with that ARN.
+        """
+        return self._call("ListTags", self._tags.list, request)
+
+    def delete_tags(self, **request: Any) -> Response:
+        """Delete tags of a training job, tuning job or algorithm."""
+        return self._call("DeleteTags", self._tags.delete, request)
+
+    def can_paginate(self, operation_name: str) -> bool:
+        """Return whether :meth:`get_paginator` knows a method by this name."""
+        return hasattr(self, operation_name) and is_paginated(operation_name)
+
+    def get_paginator(self, operation_name: str) -> Any:
+        """Return botocore's paginator over a List method of this client.
+
+        Args:
+            operation_name: Such as ``list_training_jobs``.
+
+        Raises:
+            OperationNotPageableError: If the method has no pages.
+        """
+        return build_paginator(self, operation_name)
+
+    def find_storage_problems(self, request: Mapping[str, Any]) -> list[Problem]:
+        """Return what is wrong with the folders that a request reads from and writes to."""
+        return find_storage_problems(request, self.storage)
 
     def close(self) -> None:
         """Let go of the process that was prepared for further jobs; jobs that run go on."""
         self._launcher.close()
 
-    def list_tags(self, *, ResourceArn: str) -> dict[str, Any]:
-        """Return the tags of a training job.
+    def settle(self) -> None:
+        """Find out which jobs have lost their processes, and record it."""
+        self._training_jobs.settle()
+        self._tuning_jobs.settle()
 
-        Raises:
-            ClientError: ``ValidationException`` if there is no such job.
-        """
-        record = self._find("ListTags", ResourceArn.rsplit("/", 1)[-1])
-        return {"Tags": [dict(tag) for tag in record.get("Tags", [])]}
+    def _call(
+        self, operation: str, method: Callable[[dict[str, Any]], Response], request: dict[str, Any]
+    ) -> Response:
+        with storage_errors(operation):
+            self.settle()
+            return method(request)
 
-    def describe_algorithm(self, *, AlgorithmName: str) -> dict[str, Any]:
-        """Return an algorithm that this machine can run.
-
-        Raises:
-            ClientError: ``ValidationException`` if there is no such algorithm.
-        """
-        if AlgorithmName.rsplit("/", 1)[-1] != ALGORITHM_NAME:
-            message = f"Algorithm {AlgorithmName!r} not found. Here is: {ALGORITHM_NAME!r}."
-            raise _error("DescribeAlgorithm", "ValidationException", message)
-        return {
-            "AlgorithmName": ALGORITHM_NAME,
-            "AlgorithmArn": f"arn:aws:sagemaker:local:{_ACCOUNT}:algorithm/{ALGORITHM_NAME}",
-            "AlgorithmStatus": "Completed",
-            "AlgorithmStatusDetails": {},
-            "CreationTime": _to_datetime(self._root.stat().st_mtime),
-            "TrainingSpecification": describe_bundled_algorithm(),
-        }
-
-    def _check(self, request: dict[str, Any]) -> dict[str, Any]:
-        operation = "CreateTrainingJob"
-        try:
-            problems = find_violations(operation, request, allow_file_uris=True)
-            if any(isinstance(problem, WrongType) for problem in problems):
-                raise InvalidRequestError(problems)
-            algorithm = request.get("AlgorithmSpecification", {}).get("AlgorithmName")
-            if algorithm is None:
-                field = "AlgorithmSpecification.AlgorithmName"
-                missing = Problem(field, "is required on this machine, but missing.")
-                raise InvalidRequestError([*problems, missing])
-            specification = self.describe_algorithm(AlgorithmName=algorithm)
-            storage = self.find_storage_problems(request)
-            check_training_job(request, specification, allow_file_uris=True, further=storage)
-        except InvalidRequestError as error:
-            raise _error(operation, "ValidationException", str(error)) from error
-        return dict(specification["TrainingSpecification"])
-
-    def find_storage_problems(self, request: Mapping[str, Any]) -> list[Problem]:
-        """Return what is wrong with the folders that a request reads from and writes to."""
-        problems = self._find_output_problems(request)
-        for channel in request.get("InputDataConfig", []):
-            argument = f"inputs[{channel.get('ChannelName')!r}]"
-            source = channel.get("DataSource", {}).get("S3DataSource")
-            if source is None or source.get("S3DataType") != "S3Prefix":
-                message = "is a data source that this version does not read. Use 'S3Prefix'."
-                problems.append(Problem(argument, message))
-                continue
-            try:
-                folder = self.storage.to_path(source["S3Uri"])
-            except ValueError as error:
-                problems.append(Problem(argument, f"is wrong: {error}"))
-                continue
-            if not folder.exists():
-                message = f"is {str(folder)!r}, but there is no such folder or file."
-                problems.append(Problem(argument, message))
-        return problems
-
-    def _find_output_problems(self, request: Mapping[str, Any]) -> list[Problem]:
-        targets = {
-            "output_path": request.get("OutputDataConfig", {}).get("S3OutputPath"),
-            "checkpoint_s3_uri": request.get("CheckpointConfig", {}).get("S3Uri"),
-        }
-        problems = []
-        for argument, uri in targets.items():
-            if uri is None:
-                continue
-            try:
-                check_writable(self.storage.to_path(uri))
-            except (ValueError, OSError) as error:
-                problems.append(
-                    Problem(
-                        argument,
-                        f"is {uri!r}, but nothing can be written there ({error}). "
-                        "Choose a folder that you may write to.",
-                    )
-                )
-        return problems
-
-    def _build_record(self, request: dict[str, Any], specification: dict[str, Any]) -> Record:
-        now = self._clock()
-        name = request["TrainingJobName"]
-        output = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
-        algorithm = dict(request["AlgorithmSpecification"])
-        algorithm.setdefault("MetricDefinitions", specification["MetricDefinitions"])
-        record: Record = {
-            **request,
-            "AlgorithmSpecification": algorithm,
-            "TrainingJobArn": f"arn:aws:sagemaker:local:{_ACCOUNT}:training-job/{name}",
-            "ModelArtifacts": {"S3ModelArtifacts": f"{output}/{name}/output/model.tar.gz"},
-            "CreationTime": now,
-            "Local": {},
-        }
-        record["StoppingCondition"] = {"MaxRuntimeInSeconds": 86400} | request.get(
-            "StoppingCondition", {}
+    def _start_coordinator(self, job_name: str, lock: int) -> None:
+        root = self.storage.root
+        start_detached(
+            "sagemaker_sift.backends.local.coordinator",
+            [str(root), job_name, str(lock)],
+            folder=self.storage.tuning_folder(job_name),
+            log_name="coordinator.log",
+            lock=lock,
         )
-        set_status(record, "InProgress", "Starting", now)
-        return record
-
-    def _find(self, operation: str, name: str) -> Record:
-        record = self._store.training_jobs.read(name)
-        if record is None:
-            message = f"Training job {name!r} not found under {str(self._root)!r}."
-            raise _error(operation, "ValidationException", message)
-        return self._settle(record)
-
-    def _settle(self, record: Record) -> Record:
-        """Return the record as it truly is: a job without a living supervisor has failed."""
-        name = record["TrainingJobName"]
-        lock = self.storage.job_folder(name) / "lock"
-        if record["TrainingJobStatus"] not in _IN_PROGRESS or is_locked(lock):
-            return record
-
-        def change(newest: Record) -> None:
-            if newest["TrainingJobStatus"] not in _IN_PROGRESS:
-                return
-            pid, started = newest["Local"].get("Pid"), newest["Local"].get("PidStart")
-            if pid and started and read_start_time(pid) == started:
-                kill_group(pid)
-            newest["FailureReason"] = _LOST
-            newest["ModelArtifacts"]["S3ModelArtifacts"] = ""
-            set_status(newest, "Failed", "Failed", self._clock(), message=_LOST)
-
-        return self._store.training_jobs.update(name, change)
-
-    def _to_response(self, record: Record) -> dict[str, Any]:
-        response = {name: value for name, value in record.items() if name not in {"Local", "Tags"}}
-        for name in _TIMES:
-            if name in response:
-                response[name] = _to_datetime(response[name])
-        response["SecondaryStatusTransitions"] = [
-            {
-                name: _to_datetime(value) if name.endswith("Time") else value
-                for name, value in transition.items()
-            }
-            for transition in record["SecondaryStatusTransitions"]
-        ]
-        latest = {
-            point.name: {
-                "MetricName": point.name,
-                "Value": point.value,
-                "Timestamp": _to_datetime(point.time_s),
-            }
-            for point in read_points(self.storage.job_folder(record["TrainingJobName"]))
-        }
-        response["FinalMetricDataList"] = list(latest.values())
-        return response
-
-
-def _to_datetime(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, tz=UTC)
-
-
-def _taken(name: str) -> str:
-    return f"The name {name!r} is taken by another training job. Choose another one."
-
-
-def _error(operation: str, code: str, message: str) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": message}}, operation)

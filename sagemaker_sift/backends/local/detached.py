@@ -1,0 +1,42 @@
+"""Processes that outlive the one that starts them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def start_detached(
+    module: str, arguments: Sequence[str], *, folder: Path, log_name: str, lock: int
+) -> None:
+    """Run a module of this package that calls :func:`leave_caller` first; return when it has.
+
+    Args:
+        module: Its name.
+        arguments: Of the command line.
+        folder: Its working directory; never the user's, where a ``torch.py`` would be imported.
+        log_name: File in the folder that its output is appended to.
+        lock: Descriptor that it inherits and goes on holding.
+    """
+    with (folder / log_name).open("ab") as log:
+        subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[lock],
+            check=True,
+        )
+
+
+def leave_caller() -> None:
+    """Go on as a process of its own session; the original process ends here, successfully."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    with open(os.devnull, "rb") as null:
+        os.dup2(null.fileno(), 0)
