@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from sagemaker_sift import __version__
-from sagemaker_sift.cli import algorithm, config, pilot, quickstart, train, tune
+from sagemaker_sift.cli import algorithm, config, local, pilot, quickstart, train, tune
 from sagemaker_sift.exceptions import JobStoppedError, SiftError
 
 EXIT_OK = 0
@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (quickstart, train, tune, pilot, algorithm, config):
+    for module in (quickstart, train, tune, local, pilot, algorithm, config):
         module.add_command(commands)
     return parser
 

@@ -148,13 +148,19 @@ class LocalSession(JobSession):
         complete = content[: content.rfind(b"\n") + 1]
         return complete.decode("utf-8", "replace").splitlines(), position + len(complete)
 
-    def read_last_lines(self, job_name: str, num_lines: int) -> list[str]:
-        """Return the last complete lines of a job's log, read from its end: it may be long."""
+    def read_last_lines(self, job_name: str, num_lines: int, end: int | None = None) -> list[str]:
+        """Return the last complete lines of a job's log, read from its end: it may be long.
+
+        Args:
+            job_name: The training job.
+            num_lines: How many at most.
+            end: What :meth:`find_log_end` returned, to leave out what came after.
+        """
         path = self._log_path(job_name)
         if not path.exists():
             return []
         with path.open("rb") as file:
-            end = file.seek(0, os.SEEK_END)
+            end = file.seek(0, os.SEEK_END) if end is None else end
             size = _TAIL_BYTES
             while True:
                 start = max(0, end - size)
@@ -166,6 +172,22 @@ class LocalSession(JobSession):
                 if start == 0 or len(lines) > num_lines:
                     return lines[-num_lines:]
                 size *= 4
+
+    def find_log_end(self, job_name: str) -> int:
+        """Return the position after the last complete line of a log, for :meth:`read_log`."""
+        path = self._log_path(job_name)
+        if not path.exists():
+            return 0
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            while end > 0:
+                start = max(0, end - _TAIL_BYTES)
+                file.seek(start)
+                last = file.read(end - start).rfind(b"\n")
+                if last >= 0:
+                    return start + last + 1
+                end = start
+        return 0
 
     def read_metrics(self, job_name: str) -> list[MetricPoint]:
         """Return every metric value that the job has reported, in order."""

@@ -239,12 +239,21 @@ class TuningState:
     def _build_searcher(
         self, definition: Definition, parents: Sequence[Sequence[Trial]]
     ) -> Searcher:
-        kind = self._record.get("WarmStartConfig", {}).get("WarmStartType")
+        warm_start = self._record.get("WarmStartConfig", {})
+        kind = warm_start.get("WarmStartType")
+        seed = int(self._record["Local"]["Seed"])
+        if warm_start:  # else a job with its parent's seed would repeat the parent's points
+            names = [
+                parent[TUNING_JOB.name_field]
+                for parent in warm_start["ParentHyperParameterTuningJobs"]
+            ]
+            digest = hashlib.sha256(f"{seed} {' '.join(names)}".encode()).digest()
+            seed = int.from_bytes(digest[:4])
         return build_searcher(
             self._strategy,
             definition.ranges,
             maximize=definition.maximize,
-            seed=int(self._record["Local"]["Seed"]),
+            seed=seed,
             parents=parents,
             is_same_data=kind != "TransferLearning",
         )
