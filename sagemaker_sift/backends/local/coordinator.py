@@ -9,11 +9,13 @@ It holds the job's lock for as long as it lives.
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sagemaker_sift.backends.local.algorithms import Algorithms
 from sagemaker_sift.backends.local.detached import leave_caller
@@ -22,7 +24,7 @@ from sagemaker_sift.backends.local.launcher import JobLauncher
 from sagemaker_sift.backends.local.search.trial import Trial
 from sagemaker_sift.backends.local.storage import LocalStorage
 from sagemaker_sift.backends.local.store import STORE_NAME, TUNING_JOB, Record, RecordStore
-from sagemaker_sift.backends.local.training_jobs import TrainingJobs
+from sagemaker_sift.backends.local.training_jobs import LOST_COORDINATOR, TrainingJobs
 from sagemaker_sift.backends.local.tuned_job import read_tuned_job
 from sagemaker_sift.backends.local.tuning_definition import read_recorded
 from sagemaker_sift.backends.local.tuning_state import TuningState, to_trial
@@ -31,6 +33,8 @@ from sagemaker_sift.contract.container import FAILURE_MAX_CHARS
 _STATUS = TUNING_JOB.status_field
 _POLL_S = 0.1
 _NOTE_RUNTIME_S = 2.0
+_PATIENCE_S = 600.0
+_PAUSE_S = 1.0
 
 
 class Coordinator:
@@ -68,19 +72,37 @@ class Coordinator:
             self._store.training_jobs, self._storage, job_name, self._state.metric_of
         )
         self._started = self._noted = timer()
+        self._failing_since: float | None = None
         self._runtime_before_s = float(self._read()["Local"]["RuntimeS"])
 
     def run(self) -> None:
         """Run the job to its end; whatever happens, the record says how it ended."""
         try:
-            while not self._step():
+            while not self._step_patiently():
                 self._sleep(_POLL_S)
         except Exception as error:  # noqa: BLE001  # the last resort of a process of its own: it ends up in the record
-            traceback.print_exc()
-            self._stop_running("it failed")
-            self._end("Failed", f"InternalServerError: {type(error).__name__}: {error}")
+            self._stop_running("the tuning job has failed", Lost=LOST_COORDINATOR)
+            record_crash(self._store, self._name, error, self._clock())
         finally:
             self._launcher.close()
+
+    def _step_patiently(self) -> bool:
+        """Do :meth:`_step`; while records cannot be read or written, wait for better times.
+
+        Raises:
+            sqlite3.OperationalError: If that takes longer than ten minutes.
+        """
+        try:
+            has_ended = self._step()
+        except sqlite3.OperationalError:
+            now = self._timer()
+            self._failing_since = now if self._failing_since is None else self._failing_since
+            if now - self._failing_since > _PATIENCE_S:
+                raise
+            self._sleep(_PAUSE_S)
+            return False
+        self._failing_since = None
+        return has_ended
 
     def _step(self) -> bool:
         """Look once and do what is due; return whether the job has ended."""
@@ -138,9 +160,9 @@ class Coordinator:
                 self._training_jobs.start(record, parent=self._name)
             state.add(self._jobs.add(record))
 
-    def _stop_running(self, reason: str) -> None:
+    def _stop_running(self, reason: str, **local: Any) -> None:
         for record in self._store.training_jobs.list(parent=self._name, statuses=("InProgress",)):
-            self._training_jobs.ask_to_stop(record["TrainingJobName"], Reason=reason)
+            self._training_jobs.ask_to_stop(record["TrainingJobName"], Reason=reason, **local)
 
     def _end(self, status: str, failure: str = "") -> None:
         details = self._state.describe_completion(self._clock())
@@ -179,12 +201,38 @@ class Coordinator:
         return record
 
 
+def record_crash(store: RecordStore, job_name: str, error: Exception, now: float) -> None:
+    """Record that a tuning job has failed by no fault of its own, so that it can be resumed.
+
+    Args:
+        store: Where the job is recorded.
+        job_name: The tuning job.
+        error: Being handled; its traceback goes to the coordinator's log.
+        now: Epoch seconds.
+    """
+    traceback.print_exc()
+
+    def change(record: Record) -> None:
+        record[_STATUS] = "Failed"
+        record["LastModifiedTime"] = record["HyperParameterTuningEndTime"] = now
+        reason = f"InternalServerError: {type(error).__name__}: {error}"
+        record["FailureReason"] = reason[:FAILURE_MAX_CHARS]
+        record["Local"]["Lost"] = LOST_COORDINATOR
+
+    store.tuning_jobs.update(job_name, change)
+
+
 def main(arguments: list[str]) -> None:
     """Detach, then run the tuning job that the arguments name."""
     root, job_name, lock = Path(arguments[0]), arguments[1], int(arguments[2])
     leave_caller()
     os.set_inheritable(lock, False)
-    Coordinator(root, job_name).run()
+    try:
+        coordinator = Coordinator(root, job_name)
+    except Exception as error:  # noqa: BLE001  # the last resort of a process of its own: it ends up in the record
+        record_crash(RecordStore(root / STORE_NAME), job_name, error, time.time())
+        return
+    coordinator.run()
 
 
 if __name__ == "__main__":

@@ -42,6 +42,9 @@ IN_PROGRESS = ("InProgress", "Stopping")
 LOST_SUPERVISOR = "supervisor"
 """``Local.Lost`` of a training job whose own supervisor was killed."""
 
+LOST_COORDINATOR = "coordinator"
+"""``Local.Lost`` of what ended because the coordinator of its tuning job did."""
+
 _DAY_S = 86400
 _LOST = (
     "InternalServerError: the process that supervised this job ended before the job did "

@@ -26,7 +26,11 @@ from sagemaker_sift.backends.local.store import (
     RecordExistsError,
     RecordStore,
 )
-from sagemaker_sift.backends.local.training_jobs import IN_PROGRESS, TrainingJobs
+from sagemaker_sift.backends.local.training_jobs import (
+    IN_PROGRESS,
+    LOST_COORDINATOR,
+    TrainingJobs,
+)
 from sagemaker_sift.backends.local.tuned_job import (
     TunedJob,
     count_objectives,
@@ -41,9 +45,6 @@ from sagemaker_sift.backends.local.tuning_definition import (
 )
 from sagemaker_sift.backends.local.tuning_request import find_tuning_problems
 from sagemaker_sift.limits import TuningLimits
-
-LOST_COORDINATOR = "coordinator"
-"""``Local.Lost`` of what ended because the coordinator of its tuning job did."""
 
 _CREATE = "CreateHyperParameterTuningJob"
 _NAME, _STATUS = TUNING_JOB.name_field, TUNING_JOB.status_field
