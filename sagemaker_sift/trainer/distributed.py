@@ -43,7 +43,7 @@ _POLL_S = 0.1
 _LOOKS_AT_VERDICT = 100
 
 RENDEZVOUS_VARIABLE = "SIFT_RENDEZVOUS"
-"""``file://`` URL where the processes of a single machine find each other."""
+"""``file://`` URL where processes on one disk find each other, instead of by name and port."""
 
 PORT_VARIABLE = "MASTER_PORT"
 """Another port than :data:`PORT`, the same on all machines."""
@@ -201,7 +201,7 @@ class Placement:
             JoinInterrupted: If the job is asked to stop meanwhile.
         """
         deadline_s = time.monotonic() + timeout_s
-        if self.num_hosts > 1:
+        if self.num_hosts > 1 and not self.rendezvous.startswith("file:"):
             self.cluster.wait_for_first_host(is_stopping=is_stopping, timeout_s=timeout_s)
         self._choose_interface(backend)
         meeting = _Meeting(self)

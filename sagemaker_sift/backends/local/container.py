@@ -1,4 +1,4 @@
-"""A container without Docker: an ``/opt/ml``-shaped folder and the process that works in it."""
+"""A container without Docker: an ``/opt/ml``-shaped folder and the environment of a process."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sagemaker_sift.backends.local.host import Host, describe_resources, list_hosts
 from sagemaker_sift.backends.local.storage import LocalStorage
+from sagemaker_sift.backends.local.world import find_cpus
 from sagemaker_sift.contract.container import BASE_DIR_VARIABLE, ContainerPaths
 from sagemaker_sift.contract.specification import build_training_specification
 
 BUNDLED_IMAGE = "sagemaker-sift/bundled-trainer"
 """``TrainingImage`` of the algorithm whose program comes with this package."""
 
-_HOST = "algo-1"
+RENDEZVOUS_VARIABLE = "SIFT_RENDEZVOUS"
+"""Tells the bundled trainer where the processes of a job find each other, a ``file://`` URL."""
+
 _SPIN_COUNT = "1000"  # docs/decisions/0003: two jobs at once must not wait for each other
 _SECRET_PREFIXES = ("AWS_", "SAGEMAKER_")
 
@@ -25,8 +29,7 @@ _SECRET_PREFIXES = ("AWS_", "SAGEMAKER_")
 def describe_bundled_algorithm() -> dict[str, Any]:
     """Return the ``TrainingSpecification`` of the bundled algorithm as this machine runs it.
 
-    A local job runs on one machine, this one, and has its channels as folders: neither several
-    instances nor Pipe mode are offered.
+    A local job has its channels as folders, so Pipe mode is not offered.
 
     Example:
         >>> describe_bundled_algorithm()["TrainingChannels"][0]["SupportedInputModes"]
@@ -37,7 +40,7 @@ def describe_bundled_algorithm() -> dict[str, Any]:
         channel["SupportedInputModes"] = [
             mode for mode in channel["SupportedInputModes"] if mode != "Pipe"
         ]
-    return specification | {"SupportsDistributedTraining": False}
+    return specification
 
 
 def find_entry_point() -> Path:
@@ -56,9 +59,28 @@ def find_entry_point() -> Path:
     )
 
 
-def build_command() -> list[str]:
-    """Return the command that the bundled image would run as ``train``."""
-    return [sys.executable, str(find_entry_point())]
+def strip_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what could reach AWS: credentials, endpoints, profiles.
+
+    Example:
+        >>> strip_secrets({"AWS_PROFILE": "prod", "HOME": "/root"})
+        {'HOME': '/root'}
+    """
+    return {
+        name: value for name, value in environ.items() if not name.startswith(_SECRET_PREFIXES)
+    }
+
+
+def prepare_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment in which a process that trains, or will, is started.
+
+    Args:
+        environ: The environment to start from.
+    """
+    prepared = strip_secrets(environ)
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & prepared.keys():
+        prepared["GOMP_SPINCOUNT"] = _SPIN_COUNT
+    return prepared | {"AWS_EC2_METADATA_DISABLED": "true", "PYTHONUNBUFFERED": "1"}
 
 
 def build_environment(
@@ -69,18 +91,29 @@ def build_environment(
     Nothing that could reach AWS is passed on: variables with credentials or endpoints are
     dropped, and the metadata service is switched off.
 
+    The threads of a process are what the job's ``Environment`` says, else its share of
+    ``NumThreads``, else what the parent says, else, if the job has several hosts, its share of
+    the processors.
+
     Args:
         record: The job's record.
-        paths: Its ``/opt/ml``.
+        paths: The ``/opt/ml`` of the process.
         parent: The environment to start from.
     """
-    environment = {
-        name: value for name, value in parent.items() if not name.startswith(_SECRET_PREFIXES)
-    }
-    environment |= {str(k): str(v) for k, v in record.get("Environment", {}).items()}
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & environment.keys():
-        environment["GOMP_SPINCOUNT"] = _SPIN_COUNT
-    return environment | {
+    hosts = list_hosts(record)
+    own = {str(k): str(v) for k, v in record.get("Environment", {}).items()}
+    num_threads = record.get("Local", {}).get("NumThreads")
+    shared: dict[str, str] = {}
+    if num_threads is not None:
+        shared["OMP_NUM_THREADS"] = str(max(1, num_threads // len(hosts)))
+    elif len(hosts) > 1 and "OMP_NUM_THREADS" not in parent:
+        shared["OMP_NUM_THREADS"] = str(max(1, len(find_cpus()) // len(hosts)))
+    if len(hosts) > 1:
+        shared["MASTER_ADDR"] = _choose_address(os.getpid())
+        shared[RENDEZVOUS_VARIABLE] = find_rendezvous(paths.root.parent).as_uri()
+    given = strip_secrets(parent) | shared | own
+    return prepare_environment(given) | {
+        **{name: value for name, value in own.items() if name.startswith(_SECRET_PREFIXES)},
         BASE_DIR_VARIABLE: str(paths.root),
         "TRAINING_JOB_NAME": record["TrainingJobName"],
         "TRAINING_JOB_ARN": record["TrainingJobArn"],
@@ -89,57 +122,111 @@ def build_environment(
     }
 
 
-def lay_out(record: Mapping[str, Any], paths: ContainerPaths, storage: LocalStorage) -> None:
-    """Make the ``/opt/ml`` of a job: configuration, channels, empty output folders.
+def find_rendezvous(folder: Path) -> Path:
+    """Return the file by which the hosts of a job find each other.
 
-    A channel is a link to the folder that its URI names, or a folder with a link to the one file
-    that it names; nothing is copied.
+    Args:
+        folder: Of the job.
+    """
+    return folder / "rendezvous"
+
+
+def lay_out(
+    record: Mapping[str, Any],
+    paths: ContainerPaths,
+    storage: LocalStorage,
+    host: Host | None = None,
+) -> None:
+    """Make the ``/opt/ml`` of a host: configuration, channels, empty output folders.
+
+    A channel is a link to the folder that its URI names, or a folder with links to the files that
+    are this host's; nothing is copied.
 
     Args:
         record: The job's record, in the form of its request.
         paths: Where to make it. What an earlier attempt left there is removed.
         storage: Resolves URIs.
+        host: Which of the job's; the first one unless given.
 
     Raises:
         FileNotFoundError: If the folder of a channel does not exist.
         OSError: If the root cannot be written.
     """
+    hosts = list_hosts(record)
+    host = host or hosts[0]
     if paths.root.exists():
         shutil.rmtree(paths.root)
     for folder in (paths.config, paths.data, paths.model, paths.output_data):
         folder.mkdir(parents=True, exist_ok=True)
-    channels = record.get("InputDataConfig", [])
+    readers = {
+        channel["ChannelName"]: [reader for reader in hosts if _is_reader(channel, reader)]
+        for channel in record.get("InputDataConfig", [])
+    }
+    channels = [
+        channel
+        for channel in record.get("InputDataConfig", [])
+        if host in readers[channel["ChannelName"]]
+    ]
     _write_json(paths.hyperparameters, record.get("HyperParameters", {}))
     mode = record["AlgorithmSpecification"]["TrainingInputMode"]
     _write_json(
         paths.input_data_config,
         {channel["ChannelName"]: _describe_channel(channel, mode) for channel in channels},
     )
-    _write_json(
-        paths.resource_config,
-        {
-            "current_host": _HOST,
-            "hosts": [_HOST],
-            "network_interface_name": "lo",
-            "current_instance_type": record["ResourceConfig"]["InstanceType"],
-        },
-    )
+    _write_json(paths.resource_config, describe_resources(hosts, host))
     for channel in channels:
+        name = channel["ChannelName"]
         source = storage.to_path(channel["DataSource"]["S3DataSource"]["S3Uri"])
         if not source.exists():
-            raise FileNotFoundError(
-                f"Channel {channel['ChannelName']!r}: {str(source)!r} does not exist."
-            )
-        link = paths.channel(channel["ChannelName"])
-        if source.is_file():  # as S3 does with a URI that is one object
-            link.mkdir()
-            link /= source.name
-        link.symlink_to(source.resolve())
+            raise FileNotFoundError(f"Channel {name!r}: {str(source)!r} does not exist.")
+        sharing = readers[name] if _is_sharded(channel) else [host]
+        _link_channel(source, paths.channel(name), sharing.index(host), len(sharing))
     checkpoints = record.get("CheckpointConfig")
     if checkpoints:
         target = storage.to_path(checkpoints["S3Uri"])
         target.mkdir(parents=True, exist_ok=True)
         paths.checkpoints.symlink_to(target.resolve())
+
+
+def _is_reader(channel: Mapping[str, Any], host: Host) -> bool:
+    groups = channel["DataSource"]["S3DataSource"].get("InstanceGroupNames")
+    return not groups or host.group in groups
+
+
+def _is_sharded(channel: Mapping[str, Any]) -> bool:
+    source = channel["DataSource"]["S3DataSource"]
+    return bool(source.get("S3DataDistributionType") == "ShardedByS3Key")
+
+
+def _link_channel(source: Path, channel: Path, shard_idx: int, num_shards: int) -> None:
+    """Make a channel: of the files, sorted by key, every ``num_shards``-th is in a shard."""
+    if num_shards == 1 and source.is_dir():
+        channel.symlink_to(source.resolve())
+        return
+    channel.mkdir()
+    root = source if source.is_dir() else source.parent
+    keys = sorted(_list_keys(source)) if source.is_dir() else [source.name]
+    for key in keys[shard_idx::num_shards]:
+        link = channel / key
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to((root / key).resolve())
+
+
+def _list_keys(source: Path) -> Iterator[str]:
+    for folder, inner, names in os.walk(source, followlinks=True):
+        real = os.path.realpath(folder) + os.sep
+        for name in list(inner):  # a link to a folder above would go round for ever
+            if real.startswith(os.path.realpath(os.path.join(folder, name)) + os.sep):
+                inner.remove(name)
+        for name in names:
+            yield (Path(folder) / name).relative_to(source).as_posix()
+
+
+def _choose_address(pid: int) -> str:
+    """Return an address of this machine that no other job has, for programs that ask for one."""
+    if sys.platform != "linux":
+        return "127.0.0.1"  # elsewhere the others would have to be set up
+    return f"127.{1 + (pid >> 16)}.{pid >> 8 & 255}.{pid & 255}"
 
 
 def _describe_channel(channel: Mapping[str, Any], mode: str) -> dict[str, str]:

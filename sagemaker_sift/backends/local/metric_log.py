@@ -12,10 +12,20 @@ METRICS_NAME = "metrics.jsonl"
 """Name of the file in the job's folder."""
 
 
+def format_point(point: MetricPoint) -> str:
+    r"""Return the line of a point, with its end.
+
+    Example:
+        >>> format_point(MetricPoint("loss", 0.5, 9.0))
+        '{"name": "loss", "value": 0.5, "time_s": 9.0}\n'
+    """
+    line = {"name": point.name, "value": point.value, "time_s": point.time_s}
+    return json.dumps(line) + "\n"
+
+
 def write_point(file: TextIO, point: MetricPoint) -> None:
     """Append a point and flush it."""
-    line = {"name": point.name, "value": point.value, "time_s": point.time_s}
-    file.write(json.dumps(line) + "\n")
+    file.write(format_point(point))
     file.flush()
 
 

@@ -1,37 +1,46 @@
-"""Run one training job: ``python -m sagemaker_sift.backends.local.supervisor ROOT NAME LOCK_FD``.
+"""Runs one training job to its end, in a process of its own.
 
-It leaves the process that called it, so that a job outlives the notebook that launched it;
-starts ``train``; keeps its log and metrics; stops it when asked or when its time is up; packs
-what it made; and records how it ended. It holds the job's lock for as long as it lives.
+It starts the training processes of the job's hosts; keeps their log and metrics; stops them when
+asked or when their time is up; packs what they made; and records how the job ended. It holds the
+job's lock for as long as it lives. Next: :mod:`sagemaker_sift.backends.local.training`.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import signal
-import sys
-import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
 
-from sagemaker_sift.backends.local.archive import pack_folder
-from sagemaker_sift.backends.local.container import build_command, build_environment, lay_out
-from sagemaker_sift.backends.local.metric_log import METRICS_NAME, write_point
-from sagemaker_sift.backends.local.process import TrainingProcess, read_start_time
-from sagemaker_sift.backends.local.storage import LocalStorage
-from sagemaker_sift.backends.local.store import STORE_NAME, Record, RecordStore, set_status
-from sagemaker_sift.backends.metric_definitions import MetricReader
-from sagemaker_sift.contract.container import (
-    EXIT_SUCCESS,
-    FAILURE_MAX_CHARS,
-    STOP_GRACE_S,
-    ContainerPaths,
+from sagemaker_sift.backends.local.artifacts import (
+    MODEL_NAME,
+    clear_away,
+    has_files,
+    pack_artifacts,
 )
+from sagemaker_sift.backends.local.container import build_environment, lay_out
+from sagemaker_sift.backends.local.failure import (
+    JobFailure,
+    describe_exit,
+    describe_os_error,
+    read_failure,
+)
+from sagemaker_sift.backends.local.guard import Guard
+from sagemaker_sift.backends.local.host import Host, list_hosts
+from sagemaker_sift.backends.local.job_log import LOG_NAME, JobLog
+from sagemaker_sift.backends.local.job_record import JobRecord
+from sagemaker_sift.backends.local.preparation import Preparation
+from sagemaker_sift.backends.local.process import read_start_time
+from sagemaker_sift.backends.local.program import find_program
+from sagemaker_sift.backends.local.storage import LocalStorage
+from sagemaker_sift.backends.local.store import Record, set_status
+from sagemaker_sift.backends.local.timing import Timing
+from sagemaker_sift.backends.local.training import HostRun, Training
+from sagemaker_sift.backends.local.tuning_watch import TuningWatch
+from sagemaker_sift.contract.container import EXIT_SUCCESS
 
-LOG_NAME = "log.txt"
+__all__ = ["LOG_NAME", "Supervisor"]
+
 _POLL_S = 0.2
 
 
@@ -41,204 +50,233 @@ class Supervisor:
     Args:
         root: Folder of the local SageMaker.
         job_name: A job that the store knows.
-        clock: Epoch seconds.
-        command: The program to run instead of the bundled image's ``train``.
+        timing: Clocks and patience.
+        environment: What the launching process passes on; by default this process's own.
+        guard: Ends the training processes should this one die.
+        preparation: What is ready for Python programs; without it each starts in a fresh
+            interpreter.
+
+    Raises:
+        OSError: If the store cannot be opened.
     """
 
     def __init__(
         self,
         root: Path,
         job_name: str,
-        clock: Callable[[], float] = time.time,
-        command: Sequence[str] | None = None,
+        timing: Timing | None = None,
+        *,
+        environment: Mapping[str, str] | None = None,
+        guard: Guard | None = None,
+        preparation: Preparation | None = None,
     ) -> None:
+        self.timing = timing or Timing()
         self.storage = LocalStorage(root)
-        self.store = RecordStore(root / STORE_NAME)
-        self.job_name = job_name
         self.folder = self.storage.job_folder(job_name)
-        self.paths = ContainerPaths(self.folder / "ml")
-        self.clock = clock
-        self._command = command
+        self.record = JobRecord(root, job_name, self.timing)
+        self._environment = os.environ if environment is None else environment
+        self._guard = guard
+        self._preparation = preparation
+        self._hosts: list[Host] = []
         self._stop_reason = ""
+        self._lost_coordinator = ""
+        self._failure = ""
+        self._failed: HostRun | None = None
         self._kill_at: float | None = None
+        self._started_at = self.timing.timer()
 
     def run(self) -> None:
         """Run the job to its end; whatever happens, the record says how it ended."""
         try:
-            record = self._read()
-            lay_out(record, self.paths, self.storage)
-            exit_code = self._train(record)
-            self._set_status("InProgress", "Uploading", keep_stopping=True)
-            self._pack(record)
-            self._finish(exit_code)
-            shutil.rmtree(self.paths.root, ignore_errors=True)
+            self._run()
+        except JobFailure as failure:
+            self._fail(str(failure))
         except OSError as error:
-            traceback.print_exc()
-            self._fail(f"ClientError: {_describe_os_error(error)}")
+            self._note_error()
+            self._fail(self._failure or describe_os_error(error))
         except Exception as error:  # noqa: BLE001  # the last resort of a process of its own: it ends up in the record
-            traceback.print_exc()
+            self._note_error()
             self._fail(f"InternalServerError: {type(error).__name__}: {error}")
 
-    def _train(self, record: Record) -> int:
-        environment = build_environment(record, self.paths, os.environ)
-        command = build_command() if self._command is None else self._command
-        process = TrainingProcess(command, environment, self.folder)
-        self._note_start(process)
-        deadline = self.clock() + record["StoppingCondition"]["MaxRuntimeInSeconds"]
-        reader = MetricReader(record["AlgorithmSpecification"].get("MetricDefinitions", []))
-        with (
-            (self.folder / LOG_NAME).open("a", encoding="utf-8") as log,
-            (self.folder / METRICS_NAME).open("a", encoding="utf-8") as metrics,
-        ):
+    def _run(self) -> None:
+        record = self.record.read()
+        self._hosts = list_hosts(record)
+        program = find_program(record)
+        for host in self._hosts:
+            lay_out(record, host.paths(self.folder), self.storage, host)
+        training = Training(program, self._guard, self._preparation)
+        self._train(record, training)
+        failed = self._failed or training.find_failed()
+        sentence = read_failure(failed.paths) if failed else ""
+        exit_code = (failed.process.exit_code if failed else 0) or 0
+        self.record.set_status("InProgress", "Uploading", keep_stopping=True)
+        pack_artifacts(training.runs, self._output_folder(record))
+        clear_away(self.folder, [host.paths(self.folder) for host in self._hosts])
+        self._finish(exit_code, sentence)
 
-            def handle(line: str) -> None:
-                self._keep_line(line, reader, log, metrics)
+    def _train(self, record: Record, training: Training) -> None:
+        definitions = record["AlgorithmSpecification"].get("MetricDefinitions", [])
+        has_labels = len(self._hosts) > 1
+        with JobLog(self.folder, definitions, self.timing.clock, has_labels=has_labels) as log:
+
+            def handle(host: Host, content: bytes) -> None:
+                if not self._failure:
+                    self._write(log, host, content)
 
             try:
-                while process.poll() is None:
-                    for line in process.read_lines(_POLL_S):
-                        handle(line)
-                    self._stop_if_due(process, deadline)
+                for host in self._hosts:
+                    paths = host.paths(self.folder)
+                    environment = build_environment(record, paths, self._environment)
+                    training.start(host, paths, environment)
+                self._note_start(training)
+                look = self._build_look(record, training)
+                while not training.is_over():
+                    for host, content in training.read(_POLL_S):
+                        handle(host, content)
+                    look()
             finally:
-                process.finish(handle)
-        exit_code = process.poll()
-        return 1 if exit_code is None else exit_code
+                training.finish(handle)
 
-    def _keep_line(self, line: str, reader: MetricReader, log: TextIO, metrics: TextIO) -> None:
-        log.write(line + "\n")
-        log.flush()
-        for point in reader.read(line, self.clock()):
-            write_point(metrics, point)
+    def _write(self, log: JobLog, host: Host, content: bytes) -> None:
+        """Write lines; if that cannot be done the job has failed, and is ended with grace."""
+        try:
+            log.write(host.name, content)
+        except OSError as error:
+            self._note_error()
+            self._failure = (
+                f"ClientError: {str(error.filename)!r}, which keeps what the job says, cannot be "
+                f"written ({error.strerror}). Free space there and launch the job again under "
+                "another name."
+            )
 
-    def _stop_if_due(self, process: TrainingProcess, deadline: float) -> None:
-        now = self.clock()
-        if self._kill_at is not None:
-            if now >= self._kill_at:
-                process.kill()
-            return
-        if self._read()["TrainingJobStatus"] == "Stopping":
-            self._stop_reason = "Stopped"
-        elif now >= deadline:
-            self._stop_reason = "MaxRuntimeExceeded"
-            self._set_status("Stopping", "Stopping")
-        else:
-            return
-        self._kill_at = now + STOP_GRACE_S
-        process.ask_to_stop()
+    def _build_look(self, record: Record, training: Training) -> Callable[[], None]:
+        """Return what is to be done again and again while the job trains."""
+        timer = self.timing.timer
+        deadline = self._started_at + record["StoppingCondition"]["MaxRuntimeInSeconds"]
+        tuning_job = record["Local"].get("TuningJob")
+        folder = self.storage.tuning_folder(tuning_job) if tuning_job else None
+        watch = TuningWatch(folder, self.timing) if folder else None
+        next_look = timer()
 
-    def _pack(self, record: Record) -> None:
-        output = self._output_folder(record)
-        pack_folder(self.paths.output_data.parent, output / "output.tar.gz")
-        if any(self.paths.model.iterdir()):
-            pack_folder(self.paths.model, output / "model.tar.gz")
+        def look() -> None:
+            nonlocal next_look
+            now = timer()
+            self._failed = self._failed or training.find_failed()  # before the others are ended
+            if self._kill_at is not None:
+                if now >= self._kill_at:
+                    training.kill()
+                return
+            if self._failure:
+                self._stop(training, self.timing.stop_grace_s)
+            elif self._failed is not None:
+                self._stop(training, self.timing.failure_grace_s)
+            elif now >= deadline:
+                self._stop_reason = "MaxRuntimeExceeded"
+                self.record.set_status("Stopping", "Stopping")
+                self._stop(training, self.timing.stop_grace_s)
+            elif now >= next_look:
+                next_look = now + _POLL_S
+                newest = self.record.look()
+                if newest and newest["TrainingJobStatus"] == "Stopping":
+                    self._stop_reason = "Stopped"
+                elif watch and watch.is_lost():
+                    self._stop_reason = "Stopped"
+                    self._lost_coordinator = tuning_job
+                    self.record.set_status("Stopping", "Stopping")
+                else:
+                    return
+                self._stop(training, self.timing.stop_grace_s)
+
+        return look
+
+    def _stop(self, training: Training, grace_s: float) -> None:
+        self._kill_at = self.timing.timer() + grace_s
+        training.ask_to_stop()
 
     def _output_folder(self, record: Record) -> Path:
         base = self.storage.to_path(record["OutputDataConfig"]["S3OutputPath"])
-        return base / self.job_name / "output"
+        return base / self.record.job_name / "output"
 
-    def _finish(self, exit_code: int) -> None:
-        now = self.clock()
-        failure = _read_failure(self.paths)
+    def _finish(self, exit_code: int, sentence: str) -> None:
+        now = self.timing.clock()
 
         def change(record: Record) -> None:
-            record["TrainingEndTime"] = now
-            record["TrainingTimeInSeconds"] = max(0, round(now - record["TrainingStartTime"]))
+            self._note_end(record, now)
             record["Local"]["ExitCode"] = exit_code
-            if self._stop_reason:
-                set_status(record, "Stopped", self._stop_reason, now)
+            if self._failure:
+                self._set_failed(record, self._failure, now)
+            elif self._stop_reason:
+                message = ""
+                if self._lost_coordinator:
+                    record["Local"]["Lost"] = True
+                    message = f"The coordinator of tuning job {self._lost_coordinator} ended."
+                set_status(record, "Stopped", self._stop_reason, now, message=message)
             elif exit_code == EXIT_SUCCESS:
                 set_status(record, "Completed", "Completed", now)
             else:
-                sentence = failure or _describe_exit(exit_code)
-                record["FailureReason"] = f"AlgorithmError: {sentence}, exit code: {exit_code}"
-                set_status(record, "Failed", "Failed", now, message=record["FailureReason"])
-            if not _has_model(self._output_folder(record)):
+                reason = sentence or describe_exit(exit_code)
+                reason = f"AlgorithmError: {reason}, exit code: {exit_code}"
+                self._set_failed(record, reason, now)
+            if not (self._output_folder(record) / MODEL_NAME).is_file():
                 record["ModelArtifacts"]["S3ModelArtifacts"] = ""
 
-        self.store.training_jobs.update(self.job_name, change)
+        self.record.update(change)
 
     def _fail(self, reason: str) -> None:
-        now = self.clock()
+        """Record that the job failed outside of training; a model that was made stays."""
+        now = self.timing.clock()
+        paths = [host.paths(self.folder) for host in self._hosts]
+        with_model = [path for path in paths if has_files(path.model)]
+        if with_model:
+            reason += f" The model is in {str(with_model[0].model)!r}."
+        clear_away(self.folder, [path for path in paths if path not in with_model])
 
         def change(record: Record) -> None:
-            record["FailureReason"] = reason[:FAILURE_MAX_CHARS]
-            record.setdefault("TrainingEndTime", now)
+            self._note_end(record, now)
             record["ModelArtifacts"]["S3ModelArtifacts"] = ""
-            set_status(record, "Failed", "Failed", now, message=record["FailureReason"])
+            self._set_failed(record, reason, now)
 
-        self.store.training_jobs.update(self.job_name, change)
+        try:
+            self.record.update(change)
+        except Exception:  # noqa: BLE001  # nothing is left to do but to say so
+            self._note_error()
 
-    def _note_start(self, process: TrainingProcess) -> None:
-        now = self.clock()
+    def _set_failed(self, record: Record, reason: str, now: float) -> None:
+        record["FailureReason"] = reason
+        set_status(record, "Failed", "Failed", now, message=reason)
+
+    def _note_start(self, training: Training) -> None:
+        now = self.timing.clock()
+        self._started_at = self.timing.timer()
+        pid = training.processes[0].pid
 
         def change(record: Record) -> None:
             record["TrainingStartTime"] = now
-            record["Local"] |= {"Pid": process.pid, "PidStart": read_start_time(process.pid)}
+            record["Local"] |= {"Pid": pid, "PidStart": read_start_time(pid)}
             if record["TrainingJobStatus"] == "InProgress":
                 set_status(record, "InProgress", "Training", now)
 
-        self.store.training_jobs.update(self.job_name, change)
+        self.record.update(change)
 
-    def _set_status(self, status: str, secondary: str, *, keep_stopping: bool = False) -> None:
-        now = self.clock()
+    def _note_end(self, record: Record, now: float) -> None:
+        record.setdefault("TrainingEndTime", now)
+        if "TrainingStartTime" in record:
+            elapsed_s = self.timing.timer() - self._started_at
+            record["TrainingTimeInSeconds"] = max(0, round(elapsed_s))
 
-        def change(record: Record) -> None:
-            is_stopping = record["TrainingJobStatus"] == "Stopping"
-            kept = "Stopping" if keep_stopping and is_stopping else status
-            set_status(record, kept, secondary, now)
-
-        self.store.training_jobs.update(self.job_name, change)
-
-    def _read(self) -> dict[str, Any]:
-        record = self.store.training_jobs.read(self.job_name)
-        if record is None:
-            raise KeyError(f"The record of {self.job_name!r} is gone.")
-        return record
+    def _note_error(self) -> None:
+        """Keep the traceback of the error at hand, as far as that can be done."""
+        write_error(self.folder)
 
 
-def _read_failure(paths: ContainerPaths) -> str:
+def write_error(folder: Path) -> None:
+    """Append the traceback of the error at hand to the file for what the user need not see.
+
+    Args:
+        folder: Of the job.
+    """
     try:
-        text = paths.failure.read_text(encoding="utf-8", errors="replace")
+        with (folder / "supervisor.log").open("a", encoding="utf-8") as log:
+            traceback.print_exc(file=log)
     except OSError:
-        return ""
-    return text[:FAILURE_MAX_CHARS].strip().removesuffix(".")
-
-
-def _describe_os_error(error: OSError) -> str:
-    if error.errno is None:
-        return str(error)
-    where = f" {str(error.filename)!r}" if error.filename else ""
-    return (
-        f"The folder of the job or of its artifacts{where} cannot be written "
-        f"({error.strerror}). Free or grant space there, or choose another output_path."
-    )
-
-
-def _describe_exit(exit_code: int) -> str:
-    if exit_code < 0:
-        return f"the process was ended by {signal.Signals(-exit_code).name}"
-    return "the process left no reason; see the log"
-
-
-def _has_model(output: Path) -> bool:
-    return (output / "model.tar.gz").is_file()
-
-
-def leave_caller() -> None:
-    """Go on as a process of its own session; the original process ends here, successfully."""
-    if os.fork():
-        os._exit(0)
-    os.setsid()
-    with open(os.devnull, "rb") as null:
-        os.dup2(null.fileno(), 0)
-
-
-def main(arguments: list[str]) -> None:
-    """Detach, then run the job that the arguments name."""
-    root, job_name, _lock = Path(arguments[0]), arguments[1], int(arguments[2])
-    leave_caller()
-    Supervisor(root, job_name).run()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+        return

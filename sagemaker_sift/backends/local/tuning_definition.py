@@ -78,17 +78,22 @@ def read_recorded(record: Record) -> list[Definition]:
     for fields in read_fields(record):
         objective, ranges = _read_search(record, fields)
         name = fields.get("DefinitionName")
+        tuned = chosen.get(name or "", ranges)
         static = {
             key: value
             for key, value in fields.get("StaticHyperParameters", {}).items()
             if key != OBJECTIVE_HYPERPARAMETER
         }
+        searched = read_ranges(tuned)
+        for entry in ranges.get("AutoParameters", []):
+            if entry["Name"] not in searched:  # autotune found no range that makes sense
+                static[entry["Name"]] = entry["ValueHint"]
         definitions.append(
             Definition(
                 name=name,
                 metric_name=objective["MetricName"],
                 maximize=objective["Type"] == "Maximize",
-                ranges=chosen.get(name or "", ranges),
+                ranges=tuned,
                 static=static,
                 fields=fields,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -55,6 +56,8 @@ _LIST_JOBS = Listing(
     "TrainingJobStatus",
     default_sort="Name",
 )
+_LETTING_GO_S = 10.0
+_POLL_S = 0.05
 _BY_OBJECTIVE = "FinalObjectiveMetricValue"
 _LOST = (
     "InternalServerError: the process that coordinated this tuning job ended before it did "
@@ -276,7 +279,7 @@ class TuningJobs:
         """Go on with a tuning job that was stopped or whose coordinator was killed."""
         operation = "ResumeHyperParameterTuningJob"
         name = self.find("DescribeHyperParameterTuningJob", request)[_NAME]
-        lock = acquire_lock(self._storage.tuning_folder(name) / "lock")
+        lock = self._take_over(name)
         if lock is None:
             message = f"The tuning job {name!r} is still running. Wait for its end."
             raise build_error(operation, "ResourceInUse", message)
@@ -300,6 +303,19 @@ class TuningJobs:
         finally:
             os.close(lock)
         return {}
+
+    def _take_over(self, name: str) -> int | None:
+        """Return the lock of a job; a coordinator that has recorded the end is waited for."""
+        path = self._storage.tuning_folder(name) / "lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        end = time.monotonic() + _LETTING_GO_S
+        while True:
+            lock = acquire_lock(path)
+            record = self._table.read(name) or {_STATUS: ""}
+            has_ended = record[_STATUS] not in IN_PROGRESS
+            if lock is not None or not has_ended or time.monotonic() > end:
+                return lock
+            time.sleep(_POLL_S)
 
     def find(self, operation: str, request: Mapping[str, Any]) -> Record:
         """Return the record that a call names.

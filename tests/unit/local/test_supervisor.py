@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import pytest
 from sagemaker_sift.backends.local.metric_log import read_points
 from sagemaker_sift.backends.local.store import Record, RecordStore, set_status
 from sagemaker_sift.backends.local.supervisor import LOG_NAME, Supervisor
-from tests.supports.local_job import build_record
+from sagemaker_sift.backends.local.timing import Timing
+from tests.supports.local_job import add_job, read_job
 
 WRITE_MODEL = """
 import os, pathlib
@@ -24,8 +24,8 @@ root = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
 """
 
 
-class ReadyClock:
-    """A clock that stands still until the program says that it is ready.
+class ReadyTimer:
+    """A timer that stands still until the program says that it is ready.
 
     Then it jumps once, and from there on moves a step at each look.
     """
@@ -44,15 +44,11 @@ class ReadyClock:
         return self.now
 
 
-def run(root: Path, program: str, *, clock: Any = None, **changes: Any) -> Record:
-    store = RecordStore(root / "store.sqlite")
-    store.training_jobs.add(build_record(root, **changes))
-    (root / "training-jobs" / "job").mkdir(parents=True)
-    command = [sys.executable, "-c", program]
-    Supervisor(root, "job", clock or (lambda: 1000.0), command).run()
-    record = store.training_jobs.read("job")
-    assert record is not None
-    return record
+def run(root: Path, program: str, *, timer: Any = None, **changes: Any) -> Record:
+    add_job(root, program, **changes)
+    timing = Timing(clock=lambda: 1000.0, timer=timer or (lambda: 5.0))
+    Supervisor(root, "job", timing).run()
+    return read_job(root)
 
 
 def names_in(archive: Path) -> list[str]:
@@ -100,7 +96,7 @@ def test_a_program_that_is_killed_says_so(tmp_path: Path) -> None:
 
 def test_a_program_that_overruns_its_time_is_stopped_and_keeps_its_model(tmp_path: Path) -> None:
     program = WRITE_MODEL + "print('ready', flush=True); import signal; signal.pause()"
-    record = run(tmp_path, program, clock=ReadyClock(tmp_path, 3601.0, 1.0))
+    record = run(tmp_path, program, timer=ReadyTimer(tmp_path, 3601.0, 1.0))
     assert (record["TrainingJobStatus"], record["SecondaryStatus"]) == (
         "Stopped",
         "MaxRuntimeExceeded",
@@ -115,7 +111,7 @@ print("ready", flush=True)
 while True:
     signal.pause()
 """
-    record = run(tmp_path, program, clock=ReadyClock(tmp_path, 3601.0, 7.0))
+    record = run(tmp_path, program, timer=ReadyTimer(tmp_path, 3601.0, 25.0))
     assert record["TrainingJobStatus"] == "Stopped"
     assert record["Local"]["ExitCode"] == -9
 
@@ -124,10 +120,7 @@ def test_a_job_that_is_asked_to_stop_gets_sigterm_and_is_stopped(tmp_path: Path)
     program = WRITE_MODEL + "import signal; print('ready', flush=True); signal.pause()"
     store = RecordStore(tmp_path / "store.sqlite")
 
-    def ask_to_stop(record: Record) -> None:
-        set_status(record, "Stopping", "Stopping", 1.0)
-
-    class StoppingClock(ReadyClock):
+    class StoppingTimer(ReadyTimer):
         """Asks for the stop as soon as the program is ready."""
 
         def __call__(self) -> float:
@@ -138,7 +131,7 @@ def test_a_job_that_is_asked_to_stop_gets_sigterm_and_is_stopped(tmp_path: Path)
                 )
             return self.now
 
-    record = run(tmp_path, program, clock=StoppingClock(tmp_path, 1.0, 0.0))
+    record = run(tmp_path, program, timer=StoppingTimer(tmp_path, 1.0, 0.0))
     assert (record["TrainingJobStatus"], record["SecondaryStatus"]) == ("Stopped", "Stopped")
     assert record["Local"]["ExitCode"] == -15
 
@@ -245,7 +238,7 @@ print("ready", flush=True)
 while True:
     signal.pause()
 """
-    record = run(tmp_path, program, clock=ReadyClock(tmp_path, 3601.0, 0.0))
+    record = run(tmp_path, program, timer=ReadyTimer(tmp_path, 3601.0, 0.0))
     log = (tmp_path / "training-jobs" / "job" / LOG_NAME).read_text().splitlines()
     assert record["TrainingJobStatus"] == "Stopped"
     assert log[-1] == "helper ended with 0"
@@ -266,6 +259,6 @@ os.close(1)
 os.close(2)
 signal.pause()
 """
-    record = run(tmp_path, program, clock=ReadyClock(tmp_path, 3601.0, 0.0))
+    record = run(tmp_path, program, timer=ReadyTimer(tmp_path, 3601.0, 0.0))
     assert record["SecondaryStatus"] == "MaxRuntimeExceeded"
     assert record["Local"]["ExitCode"] == -15
