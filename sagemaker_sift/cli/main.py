@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except KeyboardInterrupt:
-        stops = getattr(options, "interrupt_stops_job", False)
-        stops = stops or getattr(options, "local", None) is not None
+        is_local = getattr(options, "local", None) is not None
+        stops = getattr(options, "interrupt_stops_job", is_local)
         end = "; the training job was stopped, its model saved" if stops else ""
         print(f"interrupted{end}", file=sys.stderr)
         return EXIT_INTERRUPTED

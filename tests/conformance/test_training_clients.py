@@ -38,7 +38,7 @@ class IdleLauncher(JobLauncher):
     The lock that a job's process would hold is held here.
     """
 
-    def launch(self, job_name: str, lock: int) -> None:
+    def launch(self, job_name: str, lock: int, program: str | None = None) -> None:
         self.locks = [*getattr(self, "locks", []), os.dup(lock)]
 
     def close(self) -> None:

@@ -28,6 +28,7 @@ from sagemaker_sift import (
     write_default_dataset,
 )
 from sagemaker_sift.backends.local.process import kill_group
+from sagemaker_sift.backends.local.store import STORE_NAME, RecordStore
 from sagemaker_sift.trainer import load_model
 
 SHORT = {
@@ -253,8 +254,7 @@ def test_a_killed_supervisor_is_noticed_and_leaves_no_orphan(
 
 
 def read_trainer_pid(root: Path, name: str) -> int:
-    session = LocalSession(root)
-    record = session.sagemaker_client._store.read(name)
+    record = RecordStore(root / STORE_NAME).training_jobs.read(name)
     assert record is not None
     return int(record["Local"]["Pid"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ ROLE = "arn:aws:iam::000000000000:role/sagemaker-sift-local"
 
 PROGRAM = '''
 """Reports (x - 0.3)^2 and leaves a model; what else it does, the hyperparameter `mode` says."""
-import json, os, pathlib, signal, sys, time
+import json, os, pathlib, signal, sys, threading
 
 ml = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
 given = json.loads((ml / "input/config/hyperparameters.json").read_text())
@@ -34,7 +35,7 @@ for epoch in range(epochs):
         print(f"loss={value}", flush=True)
     if mode in ("wait", "stubborn"):
         while not (ml.parent / "go").exists():
-            time.sleep(0.02)
+            threading.Event().wait(0.02)
 '''
 
 
@@ -135,14 +136,14 @@ def wait_until(look: Callable[[], Any], deadline_s: float = 60.0, *, poll_s: flo
     Raises:
         TimeoutError: If that takes longer than the deadline.
     """
-    end = time.monotonic() + deadline_s
+    end, pause = time.monotonic() + deadline_s, threading.Event()
     while True:
         found = look()
         if found:
             return found
         if time.monotonic() > end:
             raise TimeoutError(f"{look} did not come true within {deadline_s} s.")
-        time.sleep(poll_s)
+        pause.wait(poll_s)
 
 
 def wait_for_training_job(client: LocalSageMaker, name: str) -> dict[str, Any]:

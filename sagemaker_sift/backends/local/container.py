@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sagemaker_sift.backends.local.gpus import VISIBLE_VARIABLE
 from sagemaker_sift.backends.local.host import Host, describe_resources, list_hosts
 from sagemaker_sift.backends.local.storage import LocalStorage
 from sagemaker_sift.backends.local.world import find_cpus
@@ -93,7 +94,7 @@ def build_environment(
 
     The threads of a process are what the job's ``Environment`` says, else its share of
     ``NumThreads``, else what the parent says, else, if the job has several hosts, its share of
-    the processors.
+    the processors. Its GPUs are what the job's ``Environment`` says, else ``Gpus``.
 
     Args:
         record: The job's record.
@@ -111,6 +112,9 @@ def build_environment(
     if len(hosts) > 1:
         shared["MASTER_ADDR"] = _choose_address(os.getpid())
         shared[RENDEZVOUS_VARIABLE] = find_rendezvous(paths.root.parent).as_uri()
+    gpus = record.get("Local", {}).get("Gpus")
+    if gpus is not None:
+        shared[VISIBLE_VARIABLE] = ",".join(gpus)
     given = strip_secrets(parent) | shared | own
     return prepare_environment(given) | {
         **{name: value for name, value in own.items() if name.startswith(_SECRET_PREFIXES)},

@@ -5,6 +5,7 @@ Next: :mod:`sagemaker_sift.backends.local.worker`. Why there is one: docs/decisi
 
 from __future__ import annotations
 
+import ast
 import os
 import socket
 import subprocess
@@ -27,6 +28,7 @@ TRAINER_MODULES = (
 )
 """What a training process imports; named here, imported by the worker alone."""
 
+_OWN = {"sagemaker_sift", "smart_sifting"}
 _TRIES = 3
 _guarding = threading.RLock()
 
@@ -56,16 +58,19 @@ class JobLauncher:
         idle_s: float = IDLE_S,
     ) -> None:
         self._root = root
-        self._arguments = (f"{idle_s!r}", *modules)
-        self._worker: _Worker | None = None
+        self._idle_s = idle_s
+        self._modules = tuple(modules)
+        self._workers: dict[tuple[str, ...], _Worker] = {}
 
-    def launch(self, job_name: str, lock: int) -> None:
+    def launch(self, job_name: str, lock: int, program: str | None = None) -> None:
         """Have a recorded job run; returns before it does.
 
         Args:
             job_name: A training job that the store knows.
             lock: File descriptor of the job's lock, which the job's processes go on holding; the
                 caller closes its own.
+            program: Path of what the job runs; the bundled trainer by default. A worker for
+                another program imports only what that imports itself.
 
         Raises:
             OSError: If no process can be started.
@@ -73,16 +78,20 @@ class JobLauncher:
         passed_on = strip_secrets(os.environ)
         order = JobOrder(self._root.absolute(), job_name, passed_on)
         environment = prepare_environment(passed_on)
+        modules = self._modules
+        if program is not None:
+            modules = select_imports(Path(program), self._modules)
         with _guarding:
             for _ in range(_TRIES):
-                self._worker = _find_worker(self._arguments, environment)
+                worker = _find_worker((f"{self._idle_s!r}", *modules), environment)
+                self._workers[modules] = worker
                 try:
-                    send_order(self._worker.connection, order, lock)
+                    send_order(worker.connection, order, lock)
                     return
                 except ConnectionError:  # it ended: idle for long, or killed
-                    self._worker.close()
+                    worker.close()
                 except BaseException:  # half an order may be on its way: nothing may follow it
-                    self._worker.close()
+                    worker.close()
                     raise
         raise OSError(
             f"The process that was to run the training job {job_name!r} ended {_TRIES} times "
@@ -92,7 +101,35 @@ class JobLauncher:
     def close(self) -> None:
         """Let go of what was prepared for further jobs; jobs that run go on."""
         with _guarding:
-            self._worker = None
+            self._workers.clear()
+
+
+def select_imports(program: Path, modules: Sequence[str]) -> tuple[str, ...]:
+    """Return which of the modules a Python program imports, as far as its own text tells.
+
+    This package's own need torch; another program than the bundled trainer does not need that.
+
+    Args:
+        program: Its file. One that cannot be read as Python imports nothing.
+        modules: To choose from.
+    """
+    try:
+        tree = ast.parse(program.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return ()
+    names = {
+        name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+        )
+    }
+    if names & _OWN:
+        names.add("torch")
+    return tuple(name for name in modules if name.partition(".")[0] in names - _OWN)
 
 
 class _Worker:

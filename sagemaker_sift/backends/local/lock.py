@@ -17,21 +17,39 @@ def acquire_lock(path: Path) -> int | None:
     The lock is held until every copy of the descriptor is closed; a child process that
     inherits it goes on holding it.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        if _is_of(descriptor, path):
+            return descriptor
+        os.close(descriptor)  # the file was deleted before it was locked: it protects nothing
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether a living process holds the lock."""
-    if not path.exists():
+    """Return whether a living process holds the lock.
+
+    Those who ask do not get into each other's way: they share the lock for a moment.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return False
-    descriptor = acquire_lock(path)
-    if descriptor is None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    os.close(descriptor)
+    finally:
+        os.close(descriptor)
     return False
+
+
+def _is_of(descriptor: int, path: Path) -> bool:
+    """Return whether an open file is still the one at the path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False

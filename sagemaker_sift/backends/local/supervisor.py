@@ -79,11 +79,16 @@ class Supervisor:
         self._preparation = preparation
         self._hosts: list[Host] = []
         self._stop_reason = ""
-        self._lost_coordinator = ""
+        self._lost = ""
+        self._is_asked_to_stop = False
         self._failure = ""
         self._failed: HostRun | None = None
         self._kill_at: float | None = None
         self._started_at = self.timing.timer()
+
+    def ask_to_stop(self) -> None:
+        """Stop the job as soon as can be, its model kept; may be called by a signal's handler."""
+        self._is_asked_to_stop = True
 
     def run(self) -> None:
         """Run the job to its end; whatever happens, the record says how it ended."""
@@ -179,9 +184,13 @@ class Supervisor:
                 newest = self.record.look()
                 if newest and newest["TrainingJobStatus"] == "Stopping":
                     self._stop_reason = "Stopped"
-                elif watch and watch.is_lost():
+                elif self._is_asked_to_stop or (watch and watch.is_lost()):
                     self._stop_reason = "Stopped"
-                    self._lost_coordinator = tuning_job
+                    self._lost = (
+                        "The process of this job was asked to end (SIGTERM)."
+                        if self._is_asked_to_stop
+                        else f"The coordinator of tuning job {tuning_job} ended."
+                    )
                     self.record.set_status("Stopping", "Stopping")
                 else:
                     return
@@ -206,11 +215,9 @@ class Supervisor:
             if self._failure:
                 self._set_failed(record, self._failure, now)
             elif self._stop_reason:
-                message = ""
-                if self._lost_coordinator:
-                    record["Local"]["Lost"] = True
-                    message = f"The coordinator of tuning job {self._lost_coordinator} ended."
-                set_status(record, "Stopped", self._stop_reason, now, message=message)
+                if self._lost:
+                    record["Local"].setdefault("Lost", True)
+                set_status(record, "Stopped", self._stop_reason, now, message=self._lost)
             elif exit_code == EXIT_SUCCESS:
                 set_status(record, "Completed", "Completed", now)
             else:

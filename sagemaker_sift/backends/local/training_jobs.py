@@ -180,7 +180,7 @@ class TrainingJobs:
                 self._table.add(record, parent=parent)
             except RecordExistsError:
                 raise build_error(_CREATE, "ResourceInUse", _taken(name)) from None
-            self._launcher.launch(name, lock)
+            self._launcher.launch(name, lock, record["Local"].get("Program"))
         finally:
             os.close(lock)
 

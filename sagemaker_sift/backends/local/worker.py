@@ -112,6 +112,7 @@ def _supervise(order: JobOrder, lock: int, preparation: Preparation) -> None:
         guard=guard,
         preparation=preparation,
     )
+    signal.signal(signal.SIGTERM, lambda *_: supervisor.ask_to_stop())
     supervisor.run()
     guard.dismiss()  # not if that raised: then it ends what may still train
     (supervisor.folder / "lock").unlink(missing_ok=True)

@@ -13,6 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sagemaker_sift.backends.local.gpus import VISIBLE_VARIABLE
+
+# CUDA_VISIBLE_DEVICES is read when CUDA is first used, which no worker does.
 _PREFIXES = (
     *("ATEN_", "BLIS_", "CUDA_", "DNNL_", "GOMP_", "KMP_", "LC_", "LD_", "MALLOC_", "MKL_"),
     *("NUMEXPR_", "NVIDIA_", "OMP_", "ONEDNN_", "OPENBLAS_", "OPENCV_", "PYTHON", "PYTORCH_"),
@@ -34,7 +37,7 @@ def select_load_time(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if name in _NAMES or name.startswith(_PREFIXES)
+        if (name in _NAMES or name.startswith(_PREFIXES)) and name != VISIBLE_VARIABLE
     }
 
 
