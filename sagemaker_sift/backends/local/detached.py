@@ -20,16 +20,25 @@ def start_detached(
         folder: Its working directory; never the user's, where a ``torch.py`` would be imported.
         log_name: File in the folder that its output is appended to.
         lock: Descriptor that it inherits and goes on holding.
+
+    Raises:
+        OSError: If it does not start.
     """
     with (folder / log_name).open("ab") as log:
-        subprocess.run(
+        ended = subprocess.run(
             [sys.executable, "-m", module, *arguments],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             pass_fds=[lock],
-            check=True,
+            check=False,
+        )
+    if ended.returncode:
+        raise OSError(
+            f"A process of this machine does not start (exit code {ended.returncode}). What it "
+            f"said is in {str(folder / log_name)!r}. Check that {sys.executable!r} can import "
+            "sagemaker_sift and that this machine has not run out of memory or processes."
         )
 
 

@@ -60,13 +60,19 @@ def check_request(operation: str, request: Mapping[str, Any]) -> None:
 
 @contextmanager
 def storage_errors(operation: str) -> Iterator[None]:
-    """Raise ``InternalFailure`` in place of what SQLite says of a disk that is full or broken."""
+    """Raise ``InternalFailure`` in place of what a machine says that is full or broken."""
     try:
         yield
     except sqlite3.OperationalError as error:
         message = (
             f"The records under the root folder cannot be read or written ({error}). "
             "Free space there, or make it writable, and call again; nothing was changed."
+        )
+        raise build_error(operation, "InternalFailure", message) from error
+    except OSError as error:
+        message = (
+            f"This machine cannot do it: {error}. A job that is already recorded has not started "
+            "and says so; a training job needs another name then, a tuning job can be resumed."
         )
         raise build_error(operation, "InternalFailure", message) from error
 

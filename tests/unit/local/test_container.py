@@ -71,3 +71,22 @@ def test_hosts_find_each_other_through_a_file_of_their_job() -> None:
 
 def test_distributed_training_is_offered() -> None:
     assert describe_bundled_algorithm()["SupportsDistributedTraining"] is True
+
+
+@pytest.mark.parametrize(
+    ("gpus", "given", "visible"),
+    [
+        (["1", "3"], {}, "1,3"),
+        ([], {}, ""),
+        (["1"], {"CUDA_VISIBLE_DEVICES": "0"}, "0"),
+        (None, {}, None),
+    ],
+    ids=["two", "none", "own", "no-gpus-here"],
+)
+def test_a_job_sees_the_gpus_that_it_was_given(
+    gpus: list[str] | None, given: dict[str, str], visible: str | None, tmp_path: Path
+) -> None:
+    local = {} if gpus is None else {"Gpus": gpus}
+    record = build_record(tmp_path, Local=local, Environment=given)
+    environment = build_environment(record, ContainerPaths(tmp_path), {})
+    assert environment.get("CUDA_VISIBLE_DEVICES") == visible

@@ -115,3 +115,19 @@ def test_a_job_ends_well_without_its_guard(launcher: JobLauncher, tmp_path: Path
         os.kill(guard, signal.SIGKILL)
     os.kill(pid, signal.SIGTERM)
     assert wait_for_end(tmp_path)["TrainingJobStatus"] == "Completed"
+
+
+def test_a_supervisor_that_is_asked_to_end_stops_its_job_and_keeps_the_model(
+    launcher: JobLauncher, tmp_path: Path
+) -> None:
+    program = OBEDIENT.replace(
+        'print("asked", flush=True)',
+        'open(os.environ["SAGEMAKER_BASE_DIR"] + "/model/saved", "w").close()',
+    )
+    [pid] = start(launcher, tmp_path, program, "job")
+    os.kill(find_parent(pid), signal.SIGTERM)
+    record = wait_for_end(tmp_path)
+    assert record["TrainingJobStatus"] == "Stopped"
+    assert record["Local"]["Lost"] is True
+    assert "SIGTERM" in record["SecondaryStatusTransitions"][-1]["StatusMessage"]
+    assert (tmp_path / "out" / "job" / "output" / "model.tar.gz").is_file()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sagemaker_sift.backends.local.launcher import JobLauncher
+from sagemaker_sift.backends.local.launcher import TRAINER_MODULES, JobLauncher, select_imports
 from sagemaker_sift.backends.local.lock import is_locked
 from sagemaker_sift.backends.local.store import STORE_NAME, RecordStore, set_status
 from tests.supports.local_job import (
@@ -75,7 +75,7 @@ def test_jobs_go_on_when_the_launcher_is_closed(launcher: JobLauncher, tmp_path:
 LAUNCH_AND_DIE = """
 import os, sys
 from pathlib import Path
-from sagemaker_sift.backends.local.launcher import JobLauncher
+from sagemaker_sift.backends.local.launcher import TRAINER_MODULES, JobLauncher, select_imports
 from sagemaker_sift.backends.local.store import STORE_NAME, RecordStore, set_status
 from tests.supports.local_job import launch
 launcher = JobLauncher(Path(sys.argv[1]), modules=())
@@ -213,3 +213,29 @@ def test_two_jobs_run_side_by_side(launcher: JobLauncher, tmp_path: Path) -> Non
         "first", lambda record: set_status(record, "Stopping", "Stopping", 1.0)
     )
     assert wait_for_end(tmp_path, "first")["TrainingJobStatus"] == "Stopped"
+
+
+@pytest.mark.parametrize(
+    ("text", "imports"),
+    [
+        ("import json", ()),
+        ("import torch.nn as nn", ("torch", "torch._dynamo")),
+        ("def f():\n    from cv2 import imread", ("cv2",)),
+        ("import numpy, torchvision", ("numpy",)),
+        ("from smart_sifting.dataloader import x", ("torch", "torch._dynamo")),
+        ("from . import torch", ()),
+        ("this is no Python", ()),
+        ("\0", ()),
+    ],
+    ids=["none", "torch", "inside", "numpy", "sifting", "relative", "syntax", "zero"],
+)
+def test_a_worker_imports_what_the_text_of_its_program_imports(
+    text: str, imports: tuple[str, ...], tmp_path: Path
+) -> None:
+    program = tmp_path / "train.py"
+    program.write_text(text)
+    assert select_imports(program, TRAINER_MODULES) == imports
+
+
+def test_a_program_that_is_not_there_imports_nothing(tmp_path: Path) -> None:
+    assert select_imports(tmp_path / "none.py", TRAINER_MODULES) == ()
