@@ -41,12 +41,12 @@ def find_client(session: Any, method: str) -> Any:
     """Return the client of a session, if it has a method.
 
     Raises:
-        BackendError: If it has not, as that of a session on this machine.
+        BackendError: If it has not, as a client of the user's own making.
     """
     client = session.sagemaker_client
     if not hasattr(client, method):
         operation = "".join(part.title() for part in method.split("_"))
-        text = f"{session!r} keeps no algorithms but the bundled one. Use a session on AWS."
+        text = f"The client of {session!r} has no method {method}. Use another session."
         raise BackendError(text, operation=operation, code="Unsupported")
     return client
 

@@ -85,6 +85,8 @@ def _check_fit(
 def count_combinations(ranges: Mapping[str, ParameterRange]) -> float:
     """Return how many points the ranges have together; infinite with a continuous one.
 
+    A continuous range whose two ends are equal has one point.
+
     Example:
         >>> from sagemaker_sift.parameter import CategoricalParameter, IntegerParameter
         >>> count_combinations({"a": CategoricalParameter("xyz"), "b": IntegerParameter(1, 4)})
@@ -100,6 +102,6 @@ def count_combinations(ranges: Mapping[str, ParameterRange]) -> float:
                 count *= max(int(api["MaxValue"]) - int(api["MinValue"]) + 1, 1)
             except ValueError:
                 return math.inf
-        else:
+        elif api["MinValue"] != api["MaxValue"]:
             return math.inf
     return count

@@ -21,7 +21,9 @@ from sagemaker_sift.requests.range_rules import count_combinations, find_range_p
 
 _LIMITS = "documented limits of tuning jobs"
 _GUIDE = "developer guide, automatic model tuning"
-_EPOCHS = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
+EPOCHS_HYPERPARAMETERS = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
+"""Static hyperparameters that tell Hyperband its ``MaxResource``."""
+
 _MAX_HYPERPARAMETERS = 100
 _OBJECTIVE_HYPERPARAMETER = 1  # the service adds _tuning_objective_metric
 _MAX_ENVIRONMENT = 48
@@ -223,9 +225,9 @@ def _check_strategy(config: Mapping[str, Any], searches: Sequence[Search]) -> It
     low, high = (hyperband or {}).get("MinResource"), (hyperband or {}).get("MaxResource")
     if high is None:
         for search in searches:
-            if not any(name in search.static for name in _EPOCHS):
+            if not any(name in search.static for name in EPOCHS_HYPERPARAMETERS):
                 message = "lacks max_resource, and no static hyperparameter tells it "
-                names = ", ".join(_EPOCHS)
+                names = ", ".join(EPOCHS_HYPERPARAMETERS)
                 yield Problem("strategy_config", f"{message}({names}). Give one.", _GUIDE)
                 break
     elif high > 20_000:

@@ -19,7 +19,7 @@ from sagemaker_sift.results.job_handle import JobHandle
 from sagemaker_sift.results.log_tail import LogTail
 from sagemaker_sift.results.training_job import TrainingJob, list_tags
 from sagemaker_sift.results.tuning_analytics import HyperparameterTuningJobAnalytics
-from sagemaker_sift.results.tuning_progress import TuningLines
+from sagemaker_sift.results.tuning_progress import choose_view
 from sagemaker_sift.session import JobSession
 
 _ENDED = {"Completed", "Failed", "Stopped", "DeleteFailed"}
@@ -89,8 +89,9 @@ class TuningJob(JobHandle):
         Ctrl-C leaves it running; a line says how to come back to it.
 
         Args:
-            logs: ``True`` shows a line for every change, ``"All"`` also the log lines of the
-                training jobs, ``False`` nothing.
+            logs: ``True`` shows a table of the training jobs on a terminal (with the package
+                rich) and elsewhere a line for every change, ``"All"`` lines and the log lines of
+                the training jobs, ``False`` nothing.
             sleep: Waits between two looks.
 
         Raises:
@@ -117,28 +118,32 @@ class TuningJob(JobHandle):
 
     def _follow(self, logs: bool | str | None, sleep: Callable[[float], None]) -> dict[str, Any]:
         description = self.describe()
-        is_silent = logs in {False, None, "None"}
-        view = None if is_silent else TuningLines(sys.stdout, _read_max_jobs(description))
+        view = choose_view(logs, description, self._list_in_order)
         tails: dict[str, LogTail] = {}
-        while True:
-            if view is not None:
+        try:
+            while True:
                 view.show(description)
-            if logs == "All":
-                self._show_logs(tails)
-            if description["HyperParameterTuningJobStatus"] in _ENDED:
-                if logs == "All" and self.session.log_lag_s:
-                    sleep(self.session.log_lag_s)
+                if logs == "All":
                     self._show_logs(tails)
-                return description
-            sleep(self.session.poll_s)
-            try:
-                description = self.describe_patiently(sleep)
-            except NotFoundError as error:
-                raise NotFoundError(
-                    f"Tuning job {self.name!r} was deleted while it was waited for. {error}",
-                    operation=error.operation,
-                    code=error.code,
-                ) from error
+                if description["HyperParameterTuningJobStatus"] in _ENDED:
+                    if logs == "All" and self.session.log_lag_s:
+                        sleep(self.session.log_lag_s)
+                        self._show_logs(tails)
+                    return description
+                sleep(self.session.poll_s)
+                try:
+                    description = self.describe_patiently(sleep)
+                except NotFoundError as error:
+                    raise NotFoundError(
+                        f"Tuning job {self.name!r} was deleted while it was waited for. {error}",
+                        operation=error.operation,
+                        code=error.code,
+                    ) from error
+        finally:
+            view.close()
+
+    def _list_in_order(self) -> Iterator[dict[str, Any]]:
+        return self.training_jobs(sort_by="CreationTime", sort_order="Ascending")
 
     def _show_logs(self, tails: dict[str, LogTail]) -> None:
         for summary in self.training_jobs(sort_by="CreationTime"):
@@ -220,7 +225,7 @@ def find_parents(names: Iterable[str], session: JobSession) -> dict[str, dict[st
 
     Returns:
         Descriptions by name; ``None`` for a job that does not exist. A job that may not be
-        described is left out, and so are all where the session has no tuning jobs.
+        described is left out.
     """
     found: dict[str, dict[str, Any] | None] = {}
     for name in names:
@@ -230,13 +235,4 @@ def find_parents(names: Iterable[str], session: JobSession) -> dict[str, dict[st
             found[name] = None
         except AccessDeniedError:
             continue
-        except BackendError as error:
-            if error.code != "UnsupportedOperation":  # a place without tuning jobs
-                raise
     return found
-
-
-def _read_max_jobs(description: Mapping[str, Any]) -> int | None:
-    limits = description.get("HyperParameterTuningJobConfig", {}).get("ResourceLimits", {})
-    number: int | None = limits.get("MaxNumberOfTrainingJobs")
-    return number

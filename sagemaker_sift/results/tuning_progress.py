@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TextIO
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TextIO
 
 _MAX_SHOWN = 6
+
+
+class TuningView(Protocol):
+    """Shows a tuning job while somebody waits for it."""
+
+    def show(self, description: Mapping[str, Any]) -> None:
+        """Take a DescribeHyperParameterTuningJob response."""
+
+    def close(self) -> None:
+        """Stop showing."""
+
+
+class SilentTuning:
+    """Shows nothing."""
+
+    def show(self, description: Mapping[str, Any]) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class TuningLines:
@@ -28,6 +51,43 @@ class TuningLines:
             self._stream.write(line + "\n")
             self._stream.flush()
             self._shown = line
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def choose_view(
+    logs: bool | str | None,
+    description: Mapping[str, Any],
+    list_jobs: Callable[[], Iterable[Mapping[str, Any]]],
+) -> TuningView:
+    """Return the view that suits the request and the terminal.
+
+    Args:
+        logs: ``False``, ``None`` or ``"None"`` for silence, ``"All"`` for lines between those of
+            the logs, else a table on a terminal (with the package rich) and lines elsewhere.
+        description: DescribeHyperParameterTuningJob response.
+        list_jobs: Lists the summaries of the training jobs in the order of their launch.
+    """
+    if logs in {False, None, "None"}:
+        return SilentTuning()
+    if logs != "All" and sys.stdout.isatty() and importlib.util.find_spec("rich"):
+        # loaded where it is used: the table builds on this module
+        table = importlib.import_module("sagemaker_sift.results.tuning_table")
+        view: TuningView = table.TuningTable(list_jobs)
+        return view
+    return TuningLines(sys.stdout, read_max_jobs(description))
+
+
+def read_max_jobs(description: Mapping[str, Any]) -> int | None:
+    """Return how many training jobs a tuning job may launch; ``None`` if it does not say.
+
+    Args:
+        description: DescribeHyperParameterTuningJob response.
+    """
+    limits = description.get("HyperParameterTuningJobConfig", {}).get("ResourceLimits", {})
+    number: int | None = limits.get("MaxNumberOfTrainingJobs")
+    return number
 
 
 def describe_progress(description: Mapping[str, Any], max_jobs: int | None = None) -> str:

@@ -233,16 +233,23 @@ def test_without_a_session_it_says_so() -> None:
             getattr(Algorithm.from_contract(IMAGE), action)()
 
 
-def test_a_local_session_knows_the_bundled_algorithm_and_registers_none(tmp_path: Path) -> None:
+def test_a_local_session_knows_the_bundled_algorithm_and_registers_others(tmp_path: Path) -> None:
     local = LocalSession(tmp_path)
     found = Algorithm.find(ALGORITHM_NAME, local)
     assert found.training_specification["SupportedTrainingInstanceTypes"] == list(INSTANCE_TYPES)
     assert found.to_description()["AlgorithmStatus"] == "Completed"
     with pytest.raises(NotFoundError, match="There is no algorithm 'other': "):
         Algorithm.find("other", local)
-    with pytest.raises(BackendError, match="keeps no algorithms but the bundled one") as caught:
+    with pytest.raises(BackendError, match="is taken by another algorithm") as caught:
         Algorithm.from_contract(IMAGE).register(local)
     assert caught.value.operation == "CreateAlgorithm"
+    mine = Algorithm.from_contract(IMAGE, name="mine")
+    mine.register(local)
+    assert Algorithm.find(mine.arn, local).training_specification["TrainingImage"] == IMAGE
+    assert [one.name for one in Algorithm.list(local)] == ["mine", ALGORITHM_NAME]
+    mine.delete()
+    with pytest.raises(NotFoundError, match="'mine'"):
+        Algorithm.find("mine", local)
 
 
 def test_a_description_without_its_two_main_parts_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sagemaker_sift import (
     ThrottledError,
     TrainingJob,
 )
+from sagemaker_sift.session import JobSession
 from tests.supports.algorithms import build_session, error
 
 
@@ -29,6 +31,9 @@ class Script:
         self.session.stops_on_interrupt = False
         self.session.sagemaker_client = self
         self.session.read_log = self.read_log  # type: ignore[method-assign]
+        self.session.read_last_lines = functools.partial(  # type: ignore[method-assign]
+            JobSession.read_last_lines, self.session
+        )
         self.log: list[str] = []
         self.denied: AccessDeniedError | None = None
         self.job = TrainingJob("job", self.session)

@@ -159,7 +159,7 @@ def test_autotune_that_keeps_everything_static_comes_back(tmp_path: Path) -> Non
 
 
 def test_a_tuning_job_on_this_machine_is_no_crash(tmp_path: Path) -> None:
-    with pytest.raises(BackendError, match="There is no tuning job 'x' on this machine"):
+    with pytest.raises(BackendError, match="Tuning job 'x' not found under"):
         HyperparameterTuner.attach("x", LocalSession(tmp_path))
 
 

@@ -181,8 +181,8 @@ def test_parents_that_may_not_be_described_are_left_to_the_service(session: Loca
     assert list(find_parents(["parent", "nobody"], session)) == ["parent"]
 
 
-def test_where_there_are_no_tuning_jobs_there_are_no_parents(tmp_path: Path) -> None:
-    assert find_parents(["parent"], LocalSession(tmp_path)) == {}
+def test_parents_are_looked_up_on_this_machine_too(tmp_path: Path) -> None:
+    assert find_parents(["parent"], LocalSession(tmp_path)) == {"parent": None}
 
 
 def test_what_a_parent_left_to_the_algorithm_is_no_difference(session: LocalSession) -> None:

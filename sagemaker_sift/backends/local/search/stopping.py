@@ -14,8 +14,8 @@ from typing import Any
 
 from sagemaker_sift.contract.problem import Problem
 from sagemaker_sift.exceptions import InvalidRequestError
+from sagemaker_sift.requests.tuning_rules import EPOCHS_HYPERPARAMETERS
 
-_EPOCHS = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
 _ETA = 3
 _LARGEST_ROUNDING = 1e-9
 
@@ -262,11 +262,10 @@ def read_resources(config: Mapping[str, Any] | None, static: Mapping[str, str]) 
 
 
 def _read_epochs(static: Mapping[str, str]) -> int:
-    name = next((name for name in _EPOCHS if name in static), None)
+    name = next((name for name in EPOCHS_HYPERPARAMETERS if name in static), None)
     if name is None:
-        message = (
-            f"lacks max_resource, and no static hyperparameter tells it ({', '.join(_EPOCHS)})."
-        )
+        names = ", ".join(EPOCHS_HYPERPARAMETERS)
+        message = f"lacks max_resource, and no static hyperparameter tells it ({names})."
         raise InvalidRequestError([Problem("strategy_config", f"{message} Give one.")])
     try:
         number = float(static[name])
