@@ -6,10 +6,11 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sagemaker_sift.backends.local.channel_data import ChannelData, read_channel_data
 from sagemaker_sift.backends.local.gpus import VISIBLE_VARIABLE
 from sagemaker_sift.backends.local.host import Host, describe_resources, list_hosts
 from sagemaker_sift.backends.local.storage import LocalStorage
@@ -30,18 +31,11 @@ _SECRET_PREFIXES = ("AWS_", "SAGEMAKER_")
 def describe_bundled_algorithm() -> dict[str, Any]:
     """Return the ``TrainingSpecification`` of the bundled algorithm as this machine runs it.
 
-    A local job has its channels as folders, so Pipe mode is not offered.
-
     Example:
         >>> describe_bundled_algorithm()["TrainingChannels"][0]["SupportedInputModes"]
-        ['File', 'FastFile']
+        ['File', 'FastFile', 'Pipe']
     """
-    specification = build_training_specification(BUNDLED_IMAGE)
-    for channel in specification["TrainingChannels"]:
-        channel["SupportedInputModes"] = [
-            mode for mode in channel["SupportedInputModes"] if mode != "Pipe"
-        ]
-    return specification
+    return build_training_specification(BUNDLED_IMAGE)
 
 
 def find_entry_point() -> Path:
@@ -144,7 +138,8 @@ def lay_out(
     """Make the ``/opt/ml`` of a host: configuration, channels, empty output folders.
 
     A channel is a link to the folder that its URI names, or a folder with links to the files that
-    are this host's; nothing is copied.
+    are this host's; nothing is copied. One in Pipe mode is left out: see
+    :class:`~sagemaker_sift.backends.local.pipe_feeder.PipeFeeder`.
 
     Args:
         record: The job's record, in the form of its request.
@@ -162,29 +157,16 @@ def lay_out(
         shutil.rmtree(paths.root)
     for folder in (paths.config, paths.data, paths.model, paths.output_data):
         folder.mkdir(parents=True, exist_ok=True)
-    readers = {
-        channel["ChannelName"]: [reader for reader in hosts if _is_reader(channel, reader)]
-        for channel in record.get("InputDataConfig", [])
-    }
-    channels = [
-        channel
-        for channel in record.get("InputDataConfig", [])
-        if host in readers[channel["ChannelName"]]
-    ]
+    channels = read_channel_data(record, hosts, host, storage)
     _write_json(paths.hyperparameters, record.get("HyperParameters", {}))
-    mode = record["AlgorithmSpecification"]["TrainingInputMode"]
     _write_json(
         paths.input_data_config,
-        {channel["ChannelName"]: _describe_channel(channel, mode) for channel in channels},
+        {channel.name: _describe_channel(channel) for channel in channels},
     )
     _write_json(paths.resource_config, describe_resources(hosts, host))
     for channel in channels:
-        name = channel["ChannelName"]
-        source = storage.to_path(channel["DataSource"]["S3DataSource"]["S3Uri"])
-        if not source.exists():
-            raise FileNotFoundError(f"Channel {name!r}: {str(source)!r} does not exist.")
-        sharing = readers[name] if _is_sharded(channel) else [host]
-        _link_channel(source, paths.channel(name), sharing.index(host), len(sharing))
+        if not channel.is_piped:
+            _link_channel(channel, paths.channel(channel.name))
     checkpoints = record.get("CheckpointConfig")
     if checkpoints:
         target = storage.to_path(checkpoints["S3Uri"])
@@ -192,38 +174,18 @@ def lay_out(
         paths.checkpoints.symlink_to(target.resolve())
 
 
-def _is_reader(channel: Mapping[str, Any], host: Host) -> bool:
-    groups = channel["DataSource"]["S3DataSource"].get("InstanceGroupNames")
-    return not groups or host.group in groups
-
-
-def _is_sharded(channel: Mapping[str, Any]) -> bool:
-    source = channel["DataSource"]["S3DataSource"]
-    return bool(source.get("S3DataDistributionType") == "ShardedByS3Key")
-
-
-def _link_channel(source: Path, channel: Path, shard_idx: int, num_shards: int) -> None:
-    """Make a channel: of the files, sorted by key, every ``num_shards``-th is in a shard."""
-    if num_shards == 1 and source.is_dir():
+def _link_channel(data: ChannelData, channel: Path) -> None:
+    """Make a channel of links: to its folder, or to those of its files that are the host's."""
+    source = data.source
+    if data.num_shards == 1 and source.is_dir():
         channel.symlink_to(source.resolve())
         return
     channel.mkdir()
     root = source if source.is_dir() else source.parent
-    keys = sorted(_list_keys(source)) if source.is_dir() else [source.name]
-    for key in keys[shard_idx::num_shards]:
-        link = channel / key
+    for path in data.list_files():
+        link = channel / path.relative_to(root)
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to((root / key).resolve())
-
-
-def _list_keys(source: Path) -> Iterator[str]:
-    for folder, inner, names in os.walk(source, followlinks=True):
-        real = os.path.realpath(folder) + os.sep
-        for name in list(inner):  # a link to a folder above would go round for ever
-            if real.startswith(os.path.realpath(os.path.join(folder, name)) + os.sep):
-                inner.remove(name)
-        for name in names:
-            yield (Path(folder) / name).relative_to(source).as_posix()
+        link.symlink_to(path.resolve())
 
 
 def _choose_address(pid: int) -> str:
@@ -233,16 +195,16 @@ def _choose_address(pid: int) -> str:
     return f"127.{1 + (pid >> 16)}.{pid >> 8 & 255}.{pid & 255}"
 
 
-def _describe_channel(channel: Mapping[str, Any], mode: str) -> dict[str, str]:
+def _describe_channel(channel: ChannelData) -> dict[str, str]:
     described = {
-        "TrainingInputMode": channel.get("InputMode", mode),
-        "S3DistributionType": channel["DataSource"]["S3DataSource"].get(
+        "TrainingInputMode": channel.mode,
+        "S3DistributionType": channel.fields["DataSource"]["S3DataSource"].get(
             "S3DataDistributionType", "FullyReplicated"
         ),
-        "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+        "RecordWrapperType": channel.fields.get("RecordWrapperType", "None"),
     }
-    if "ContentType" in channel:
-        described["ContentType"] = channel["ContentType"]
+    if "ContentType" in channel.fields:
+        described["ContentType"] = channel.fields["ContentType"]
     return described
 
 

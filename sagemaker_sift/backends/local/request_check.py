@@ -13,6 +13,7 @@ from sagemaker_sift.contract.specification import is_bundled
 
 _FILE_SCHEME = "file://"
 _PROGRAM = "train"
+_DATA_TYPES = ("S3Prefix", "AugmentedManifestFile")
 
 
 def find_storage_problems(request: Mapping[str, Any], storage: LocalStorage) -> list[Problem]:
@@ -26,8 +27,8 @@ def find_storage_problems(request: Mapping[str, Any], storage: LocalStorage) -> 
     for channel in request.get("InputDataConfig", []):
         argument = f"inputs[{channel.get('ChannelName')!r}]"
         source = channel.get("DataSource", {}).get("S3DataSource")
-        if source is None or source.get("S3DataType") != "S3Prefix":
-            message = "is a data source that this version does not read. Use 'S3Prefix'."
+        if source is None or source.get("S3DataType") not in _DATA_TYPES:
+            message = f"is a data source that is not read here. Use {' or '.join(_DATA_TYPES)}."
             problems.append(Problem(argument, message))
             continue
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sagemaker_sift.backends.local.artifacts import (
@@ -18,6 +18,7 @@ from sagemaker_sift.backends.local.artifacts import (
     has_files,
     pack_artifacts,
 )
+from sagemaker_sift.backends.local.channel_data import read_channel_data
 from sagemaker_sift.backends.local.container import build_environment, lay_out
 from sagemaker_sift.backends.local.failure import (
     JobFailure,
@@ -29,6 +30,7 @@ from sagemaker_sift.backends.local.guard import Guard
 from sagemaker_sift.backends.local.host import Host, list_hosts
 from sagemaker_sift.backends.local.job_log import LOG_NAME, JobLog
 from sagemaker_sift.backends.local.job_record import JobRecord
+from sagemaker_sift.backends.local.pipe_feeder import PipeFeeder
 from sagemaker_sift.backends.local.preparation import Preparation
 from sagemaker_sift.backends.local.process import read_start_time
 from sagemaker_sift.backends.local.program import find_program
@@ -128,19 +130,38 @@ class Supervisor:
                 if not self._failure:
                     self._write(log, host, content)
 
+            feeders: list[PipeFeeder] = []
             try:
+                feeders += self._feed_pipes(record)
                 for host in self._hosts:
                     paths = host.paths(self.folder)
                     environment = build_environment(record, paths, self._environment)
                     training.start(host, paths, environment)
                 self._note_start(training)
-                look = self._build_look(record, training)
+                look = self._build_look(record, training, feeders)
                 while not training.is_over():
                     for host, content in training.read(_POLL_S):
                         handle(host, content)
                     look()
             finally:
                 training.finish(handle)
+                self._note_pipe_error(feeders)
+                for feeder in feeders:
+                    feeder.close()
+
+    def _feed_pipes(self, record: Record) -> Iterator[PipeFeeder]:
+        """Start what feeds the pipes of every host; before anything is there to read them."""
+        for host in self._hosts:
+            for channel in read_channel_data(record, self._hosts, host, self.storage):
+                if channel.is_piped:
+                    folder = host.paths(self.folder).data
+                    yield PipeFeeder(channel, folder, self.storage.to_path)
+
+    def _note_pipe_error(self, feeders: Sequence[PipeFeeder]) -> None:
+        for feeder in feeders:
+            error = feeder.read_error()
+            if error and not self._failure:
+                self._failure = f"ClientError: {error}"
 
     def _write(self, log: JobLog, host: Host, content: bytes) -> None:
         """Write lines; if that cannot be done the job has failed, and is ended with grace."""
@@ -154,7 +175,9 @@ class Supervisor:
                 "another name."
             )
 
-    def _build_look(self, record: Record, training: Training) -> Callable[[], None]:
+    def _build_look(
+        self, record: Record, training: Training, feeders: Sequence[PipeFeeder]
+    ) -> Callable[[], None]:
         """Return what is to be done again and again while the job trains."""
         timer = self.timing.timer
         deadline = self._started_at + record["StoppingCondition"]["MaxRuntimeInSeconds"]
@@ -166,6 +189,7 @@ class Supervisor:
         def look() -> None:
             nonlocal next_look
             now = timer()
+            self._note_pipe_error(feeders)
             self._failed = self._failed or training.find_failed()  # before the others are ended
             if self._kill_at is not None:
                 if now >= self._kill_at:
