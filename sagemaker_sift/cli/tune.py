@@ -43,7 +43,14 @@ LOCAL_RANGES: Mapping[str, ParameterRange] = {
 }
 """What a search on this machine tries if it is not told."""
 
-_NOT_TO_RESUME = {"resume", "local", "no_wait"}
+_WITH_RESUME = {"resume", "local", "no_wait"}
+_OPTION_NAMES = {
+    "hyperparameters": "hyperparameter",
+    "tags": "tag",
+    "environment": "env",
+    "subnets": "subnet",
+    "security_group_ids": "security-group",
+}
 _CAN_GO_ON = "InternalServerError"  # how the reason begins if the job's own process was lost
 
 
@@ -63,6 +70,19 @@ def add_command(commands: Any) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add_job_options(parser)
+    _add_search_options(parser)
+    parser.add_argument("--job-name", metavar="NAME", help="name of the tuning job")
+    parser.add_argument(
+        "--resume",
+        metavar="NAME",
+        help="go on with a tuning job of this machine that was stopped or interrupted, with every "
+        "setting it had; takes --local and --no-wait only",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the request, start nothing")
+    parser.add_argument("--no-wait", action="store_true", help="launch it and return")
+
+
+def _add_search_options(parser: argparse.ArgumentParser) -> None:
     search = parser.add_argument_group("search")
     search.add_argument(
         "--range",
@@ -80,8 +100,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--max-jobs",
         type=int,
         metavar="N",
-        help=f"training jobs at most (default with --local: {LOCAL_MAX_JOBS}, or no limit if "
-        "--max-runtime is given; Grid has as many as points)",
+        help=f"training jobs at most (default with --local: {LOCAL_MAX_JOBS}, unless "
+        "--max-runtime ends the search; Grid: one for each point)",
     )
     search.add_argument(
         "--max-parallel-jobs",
@@ -113,15 +133,6 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="hold the job to the service quotas of today instead of 500 jobs, 10 at a time",
     )
-    parser.add_argument("--job-name", metavar="NAME", help="name of the tuning job")
-    parser.add_argument(
-        "--resume",
-        metavar="NAME",
-        help="go on with a tuning job of this machine that was stopped or interrupted, with every "
-        "setting it had; takes --local and --no-wait only",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="print the request, start nothing")
-    parser.add_argument("--no-wait", action="store_true", help="launch it and return")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -182,11 +193,11 @@ def _resume(options: argparse.Namespace) -> int:
     _add_options(bare)
     problems = [
         Problem(
-            f"--{name.replace('_', '-')}",
+            f"--{_OPTION_NAMES.get(name, name.replace('_', '-'))}",
             "is given with --resume. Leave it out: the job goes on with every setting it had.",
         )
         for name, default in vars(bare.parse_args([])).items()
-        if name not in _NOT_TO_RESUME and getattr(options, name) != default
+        if name not in _WITH_RESUME and getattr(options, name) != default
     ]
     if options.local is None:
         message = "goes on with tuning jobs of this machine only. Add --local."

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sagemaker_sift.backends.errors import translate_errors
 from sagemaker_sift.backends.whole_file import save_text
 from sagemaker_sift.exceptions import MissingDependencyError
+from sagemaker_sift.results.tuning_plot import TuningPlot, draw_tuning
 from sagemaker_sift.session import JobSession, adopt_session
 
 if TYPE_CHECKING:
@@ -148,12 +149,65 @@ class HyperparameterTuningJobAnalytics:
         writer.writerows(rows)
         save_text(filename, text.getvalue())
 
+    def plot(
+        self, path: str | os.PathLike[str] | None = None, force_refresh: bool = False
+    ) -> TuningPlot:
+        """Return a picture: the objective over the jobs, and against each tuned value.
+
+        A notebook shows it. Axes of ranges that are searched by logarithm are drawn by logarithm.
+
+        Args:
+            path: Where to write it too, ending in ``.svg``.
+            force_refresh: Whether to read anew.
+
+        Raises:
+            ValueError: If the path does not end in ``.svg``.
+        """
+        rows = self.rows(force_refresh)
+        summaries = self.training_job_summaries()
+        objectives = [
+            summary["FinalHyperParameterTuningJobObjectiveMetric"]
+            for summary in summaries
+            if "FinalHyperParameterTuningJobObjectiveMetric" in summary
+        ]
+        metrics = sorted({one["MetricName"] for one in objectives})
+        tuned = {name: None for summary in summaries for name in _read_tuned(summary)}
+        plot = draw_tuning(
+            self._name,
+            ", ".join(metrics) or "objective",
+            rows,
+            tuned | self._read_known_ranges(),
+            maximize=all(one.get("Type") != "Minimize" for one in objectives),
+        )
+        if path is not None:
+            plot.save(path)
+        return plot
+
+    def _read_known_ranges(self) -> dict[str, Any]:
+        """Return the range of every hyperparameter; the widest of those of several estimators."""
+        if "TrainingJobDefinitions" not in self.description():
+            return self.tuning_ranges
+        ranges: dict[str, Any] = {}
+        for of_definition in self.tuning_ranges.values():
+            for name, entry in of_definition.items():
+                ranges[name] = _widen(ranges[name], entry) if name in ranges else entry
+        return ranges
+
 
 def _flatten(ranges: Mapping[str, Any]) -> dict[str, Any]:
     return {
         entry["Name"]: entry.get("Values", entry)
         for kind in ("Continuous", "Integer", "Categorical")
         for entry in ranges.get(f"{kind}ParameterRanges", [])
+    }
+
+
+def _widen(first: Any, second: Any) -> Any:
+    if not (isinstance(first, Mapping) and isinstance(second, Mapping)):
+        return None  # words here, numbers there, or other words: what was tried tells
+    low = min(first["MinValue"], second["MinValue"], key=float)
+    return {**first, "MinValue": low} | {
+        "MaxValue": max(first["MaxValue"], second["MaxValue"], key=float)
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -72,10 +71,9 @@ def choose_view(
     if logs in {False, None, "None"}:
         return SilentTuning()
     if logs != "All" and sys.stdout.isatty() and importlib.util.find_spec("rich"):
-        # loaded where it is used: the table builds on this module
-        table = importlib.import_module("sagemaker_sift.results.tuning_table")
-        view: TuningView = table.TuningTable(list_jobs)
-        return view
+        from sagemaker_sift.results.tuning_table import TuningTable  # noqa: PLC0415  # it builds on this module
+
+        return TuningTable(list_jobs)
     return TuningLines(sys.stdout, read_max_jobs(description))
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 MAX_ROWS = 15
+_OTHER_LINES = 5  # header, which may take two, column names, footer, cursor
 _MAX_COLUMNS = 4
 _LIST_EVERY_S = 5.0
 _RUNNING = {"InProgress", "Stopping"}
@@ -53,7 +54,6 @@ class TuningTable:
             console=console,
             get_renderable=self._render,
             refresh_per_second=2,
-            vertical_overflow="visible",
         )
         self._is_started = False
 
@@ -83,11 +83,14 @@ class TuningTable:
             self._live.stop()
 
     def _render(self) -> RenderableType:
-        return build_table(self._description, self._jobs, self._clock())
+        if not self._description:  # rich asks once before anything is known
+            return ""
+        most = min(MAX_ROWS, max(1, self._live.console.height - _OTHER_LINES))
+        return build_table(self._description, self._jobs, self._clock(), most)
 
 
 def build_table(
-    description: Mapping[str, Any], jobs: Sequence[Summary], now: float
+    description: Mapping[str, Any], jobs: Sequence[Summary], now: float, most: int = MAX_ROWS
 ) -> RenderableType:
     """Return the header line and the table, for rich.
 
@@ -95,6 +98,7 @@ def build_table(
         description: DescribeHyperParameterTuningJob response.
         jobs: Summaries of its training jobs in the order of their launch.
         now: Epoch seconds.
+        most: Rows at most.
     """
     from rich.console import Group  # noqa: PLC0415  # an extra, loaded where it is used
     from rich.table import Table  # noqa: PLC0415  # the same
@@ -108,7 +112,7 @@ def build_table(
     for name in ("job", *columns, "status", metric, "time"):
         is_number = name in {metric, "time"}
         table.add_column(Text(name), justify="right" if is_number else "left", no_wrap=True)
-    rows = select_rows(jobs, best)
+    rows = select_rows(jobs, best, most)
     for job in rows:
         tuned = {name: shorten(text) for name, text in job["TunedHyperParameters"].items()}
         if len(names) > _MAX_COLUMNS:

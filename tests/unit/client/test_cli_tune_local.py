@@ -67,58 +67,51 @@ def test_without_ranges_and_limits_it_searches_what_pays_most(
     assert "MaxNumberOfTrainingJobs" not in config["ResourceLimits"]
 
 
-def test_ctrl_c_leaves_the_search_running_until_it_is_stopped_and_resume_goes_on(
-    client: LocalSageMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["tune", "--local", str(tmp_path), *SEARCH, "-p", "mode=wait"]
-    command += ["--job-name", "search", "--max-jobs", "2"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "sagemaker_sift.cli.main", *command],
+def start_search(root: Path) -> subprocess.Popen[str]:
+    """Return the command, as soon as it waits for its tuning job ``search``."""
+    command = ["tune", "--local", str(root), *SEARCH, "-p", "mode=wait"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sagemaker_sift.cli.main", *command, "--job-name", "search"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline().startswith("InProgress")
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("InProgress")
+    return process
+
+
+def test_ctrl_c_leaves_the_search_running(client: LocalSageMaker, tmp_path: Path) -> None:
+    with start_search(tmp_path) as process:
         process.send_signal(signal.SIGINT)
-        said = process.stderr.read()
+        _, said = process.communicate()
     assert process.returncode == 130
     assert f"sagemaker-sift local stop search --root {tmp_path} stops it" in said
-    assert "runs on" in said
     assert "the training job was stopped" not in said
     description = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="search")
     assert description["HyperParameterTuningJobStatus"] == "InProgress"
-    resume = ["tune", "--resume", "search", "--local", str(tmp_path)]
-    assert main(resume) == 1
-    assert "is still running" in capsys.readouterr().err
-    assert main(["local", "stop", "search", "--root", str(tmp_path)]) == 0
-    assert wait_for_tuning_job(client, "search")["HyperParameterTuningJobStatus"] == "Stopped"
-    for job in list_training_jobs(client, "search"):
-        (tmp_path / "training-jobs" / job["TrainingJobName"] / "go").touch()
-    capsys.readouterr()
-    assert main([*resume, "--no-wait"]) == 0
-    assert capsys.readouterr().out == "search\n"
-    assert main(["local", "stop", "search", "--root", str(tmp_path)]) == 0
+    client.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName="search")
     wait_for_tuning_job(client, "search")
 
 
-def test_a_search_that_is_stopped_meanwhile_says_how_to_go_on(
+def test_a_search_that_is_stopped_says_how_to_go_on_and_goes_on(
     client: LocalSageMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["tune", "--local", str(tmp_path), *SEARCH, "-p", "mode=wait"]
-    assert main([*command, "--job-name", "search", "--max-jobs", "1", "--no-wait"]) == 0
-    with subprocess.Popen(
-        [sys.executable, "-m", "sagemaker_sift.cli.main", "tune", "--local", str(tmp_path)]
-        + ["--resume", "search"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as refused:
-        assert refused.stderr is not None
-        assert "is still running" in refused.stderr.read()
-    assert refused.returncode == 1
+    resume = ["tune", "--resume", "search", "--local", str(tmp_path), "--no-wait"]
+    with start_search(tmp_path) as process:
+        assert main(resume) == 1
+        assert "is still running" in capsys.readouterr().err
+        assert main(["local", "stop", "search", "--root", str(tmp_path)]) == 0
+        _, said = process.communicate()
+    assert process.returncode == 1
+    assert f"Go on with it: sagemaker-sift tune --resume search --local {tmp_path}\n" in said
+    assert "stopped: " in said
+    capsys.readouterr()
+    assert main(resume) == 0
+    assert capsys.readouterr().out == "search\n"
+    client.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName="search")
+    wait_for_tuning_job(client, "search")
 
 
 @pytest.mark.parametrize(
@@ -126,8 +119,8 @@ def test_a_search_that_is_stopped_meanwhile_says_how_to_go_on(
     [
         ([], "`--resume` goes on with tuning jobs of this machine only. Add --local."),
         (["--local", "ROOT", "--max-jobs", "9"], "`--max-jobs` is given with --resume."),
-        (["--local", "ROOT", "-p", "epochs=2"], "`--hyperparameters` is given with --resume."),
-        (["--local", "ROOT"], "There is no such"),
+        (["--local", "ROOT", "-p", "epochs=2"], "`--hyperparameter` is given with --resume."),
+        (["--local", "ROOT"], "Tuning job 'none' not found"),
     ],
     ids=["aws", "setting", "hyperparameter", "unknown"],
 )
