@@ -250,3 +250,9 @@ def test_hyperparameters_cannot_be_changed_afterwards() -> None:
     read = Hyperparameters.from_strings(REQUIRED)
     with pytest.raises(ValueError, match="frozen"):
         read.epochs = 5
+
+
+def test_what_the_tuning_service_adds_is_passed_over() -> None:
+    given = {"num_classes": "2", "num_training_samples": "9", "mini_batch_size": "3"}
+    added = given | {"_tuning_objective_metric": "validation:accuracy"}
+    assert Hyperparameters.from_strings(added) == Hyperparameters.from_strings(given)
