@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +29,11 @@ from tests.supports.root_processes import RootProcess, find_processes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
-NUM_KILLS = int(os.environ.get("SIFT_SURVIVAL_KILLS", "24"))
+NUM_KILLS = int(os.environ.get("SIFT_SURVIVAL_KILLS", "12"))
 SEED = int(os.environ.get("SIFT_SURVIVAL_SEED", "1"))
 NUM_JOBS, NUM_PARALLEL, KILLS_A_ROUND = 12, 3, 12
-ROLES = ("client", "coordinator", "supervisor", "training", "worker", "guard")
-WEIGHTS = (2, 4, 3, 1, 2, 1)
+ROLES = ("client", "coordinator", "supervisor", "training", "worker", "guard", "everything")
+WEIGHTS = (2, 3, 5, 2, 3, 2, 1)
 PROGRAM = '''
 """Notes that it has started, takes a moment, and reports."""
 import json, os, pathlib, threading
@@ -109,7 +111,7 @@ class Chaos:
                 ).read_text()
                 self.client = self._start_client()
             if self.killed.total() < self._num_kills:
-                threading.Event().wait(self._dice.expovariate(6.0))
+                threading.Event().wait(self._dice.expovariate(3.0))
                 self._kill_one()
             else:
                 threading.Event().wait(0.05)
@@ -125,15 +127,18 @@ class Chaos:
             pids = sorted(set(filter(None, map(_find_worker, found))))
         elif role == "training" and self.killed[role] >= 2:
             return  # a program that is killed has failed, and too many failures end the search
+        elif role == "everything":  # as when the machine is switched off
+            pids = [process.pid for process in found]
         if pids:
-            try:
-                os.kill(self._dice.choice(pids), signal.SIGKILL)
-            except ProcessLookupError:
-                return
+            for pid in pids if role == "everything" else [self._dice.choice(pids)]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self.killed[role] += 1
 
     def _count_running(self) -> None:
-        if not self.killed["guard"]:  # else what a supervisor leaves runs for another moment
+        if (
+            not self.killed["guard"] + self.killed["everything"]
+        ):  # else what a supervisor leaves runs for another moment
             training = {one.job for one in find_processes(self.root) if one.role == "training"}
             self.most_running = max(self.most_running, len(training))
 
@@ -148,6 +153,15 @@ def _find_worker(process: RootProcess) -> int | None:
     except OSError:
         return None
     return parent if b"sagemaker_sift.backends.local.worker" in command else None
+
+
+@pytest.fixture(autouse=True)
+def end_what_still_runs(tmp_path: Path) -> Iterator[None]:
+    """Leave no process behind when a test fails halfway."""
+    yield
+    for process in find_processes(tmp_path):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def check_outcome(root: Path, name: str, max_jobs: int) -> None:
@@ -181,7 +195,9 @@ def check_outcome(root: Path, name: str, max_jobs: int) -> None:
 
 
 @pytest.mark.timeout(60 + 20 * NUM_KILLS)
-def test_no_kill_loses_or_repeats_anything(tmp_path: Path) -> None:
+def test_no_kill_loses_or_repeats_anything(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     dice = random.Random(SEED)
     root = tmp_path / "root"
     client = LocalSageMaker(root)
@@ -196,10 +212,13 @@ def test_no_kill_loses_or_repeats_anything(tmp_path: Path) -> None:
             root, name, max_jobs=NUM_JOBS, parallel=NUM_PARALLEL, strategy="Random"
         )
         chaos = Chaos(root, request, dice, min(KILLS_A_ROUND, NUM_KILLS - killed.total()))
-        chaos.run()
+        try:
+            chaos.run()
+        finally:
+            chaos.client.kill()
+            chaos.client.wait()
         killed += chaos.killed
-        print(name, dict(chaos.killed), flush=True)
         assert chaos.most_running <= NUM_PARALLEL
         check_outcome(root, name, NUM_JOBS)
         wait_until(lambda: not find_processes(root))
-    print(number, "tuning jobs;", dict(killed))
+    record_property("killed", dict(killed))

@@ -41,9 +41,7 @@ def find_processes(root: Path) -> list[RootProcess]:
     ]
 
 
-def _find_role(
-    pid: int, parts: tuple[str, ...], folders: dict[int, tuple[str, ...]]
-) -> str:
+def _find_role(pid: int, parts: tuple[str, ...], folders: dict[int, tuple[str, ...]]) -> str:
     if parts[0] == "tuning-jobs":
         return "coordinator"
     if len(parts) > 2:

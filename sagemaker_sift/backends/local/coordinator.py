@@ -35,6 +35,7 @@ _POLL_S = 0.1
 _NOTE_RUNTIME_S = 2.0
 _PATIENCE_S = 600.0
 _PAUSE_S = 1.0
+_ASKED = "the tuning job was asked to stop"
 
 
 class Coordinator:
@@ -73,6 +74,7 @@ class Coordinator:
         )
         self._started = self._noted = timer()
         self._failing_since: float | None = None
+        self._is_asked_to_stop = False
         self._runtime_before_s = float(self._read()["Local"]["RuntimeS"])
 
     def run(self) -> None:
@@ -108,14 +110,16 @@ class Coordinator:
         """Look once and do what is due; return whether the job has ended."""
         self._training_jobs.settle()
         self._note_runtime()
-        is_stopping = self._read()[_STATUS] == "Stopping"
         state = self._state
+        if self._read()[_STATUS] == "Stopping" and not state.ending:
+            self._is_asked_to_stop = True  # before its end was in sight
         state.look(self._jobs.read(), self._runtime_s())
-        if is_stopping or state.ending:
-            self._stop_running(state.ending or "the tuning job was asked to stop")
+        if self._is_asked_to_stop or state.ending:
+            is_asked = self._is_asked_to_stop
+            self._stop_running(_ASKED if is_asked else state.ending)
             if state.num_running:
                 return False
-            if is_stopping and not state.ending:
+            if is_asked:
                 self._end("Stopped")
             elif state.failure:
                 self._end("Failed", state.failure)
@@ -174,8 +178,8 @@ class Coordinator:
             record["LastModifiedTime"] = record["HyperParameterTuningEndTime"] = now
             record["Local"]["RuntimeS"] = runtime_s
             record["TuningJobCompletionDetails"] = details
-            if self._state.ending:
-                record["Local"]["Reason"] = self._state.ending
+            reason = _ASKED if self._is_asked_to_stop else self._state.ending
+            record["Local"]["Reason"] = reason
             if failure:
                 record["FailureReason"] = failure[:FAILURE_MAX_CHARS]
 

@@ -48,18 +48,19 @@ class LaunchedJobs:
         return self._build(record)
 
     def read(self) -> list[TunedJob]:
-        """Return all of them in the order of their launch."""
+        """Return all of them in the order of their launch; not those that were deleted since."""
         running = {
             record["TrainingJobName"]: record
             for record in self._table.list(parent=self._tuning_job_name, statuses=IN_PROGRESS)
         }
         jobs = []
-        for name in self._names:
+        for name in list(self._names):
             job = self._ended.get(name)
             if job is None:
                 record = running.get(name) or self._table.read(name)
                 if record is None:
-                    raise KeyError(f"The record of {name!r} is gone.")
+                    self._names.remove(name)
+                    continue
                 job = self._build(record)
                 if not job.is_running:
                     job = self._ended[name] = self._note_end(job)

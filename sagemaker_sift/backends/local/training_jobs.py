@@ -302,7 +302,11 @@ class TrainingJobs:
         pid, started = local.get("Pid"), local.get("PidStart")
         if pid and started and read_start_time(pid) == started:
             kill_group(pid)
-        local.setdefault("Lost", LOST_SUPERVISOR)
+        tuning_job = local.get("TuningJob")
+        is_alone = tuning_job is not None and not is_locked(
+            self._storage.tuning_folder(tuning_job) / "lock"
+        )  # both are gone, as after a restart of the machine: no fault of this job
+        local.setdefault("Lost", LOST_COORDINATOR if is_alone else LOST_SUPERVISOR)
         record["FailureReason"] = _LOST
         record["ModelArtifacts"]["S3ModelArtifacts"] = ""
         now = self._clock()

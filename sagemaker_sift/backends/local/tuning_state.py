@@ -101,6 +101,7 @@ class TuningState:
         self.failure = ""
         self._jobs: list[TunedJob] = []
         self._latest: dict[int, TunedJob] = {}
+        self._num_points = 0  # those too whose training job was deleted since
         self._is_exhausted = False
 
     def metric_of(self, definition: str | None) -> str:
@@ -121,6 +122,7 @@ class TuningState:
         """
         self._jobs = list(jobs)
         self._latest = {job.idx: job for job in self._jobs}
+        self._num_points = max(self._num_points, 1 + max(self._latest, default=-1))
         if not self.ending:
             self.ending = self._find_ending(runtime_s)
 
@@ -128,6 +130,7 @@ class TuningState:
         """Take a training job that has just been launched."""
         self._jobs.append(job)
         self._latest[job.idx] = job
+        self._num_points = max(self._num_points, job.idx + 1)
 
     def next_point(self) -> Point | None:
         """Return the training job to launch now, if there is one and room for it."""
@@ -138,7 +141,7 @@ class TuningState:
                 return self._build_point(
                     idx, self._by_name[job.definition], job.values, job.attempt + 1
                 )
-        idx = len(self._latest)
+        idx = self._num_points
         if idx >= self._max_jobs or self._is_exhausted:
             return None
         for shift in range(len(self._definitions)):
@@ -157,10 +160,11 @@ class TuningState:
         for definition in self._definitions:
             rule = self._rules[definition.name]
             if rule is not None:
+                places = self._find_places(definition.name)
                 curves = [
                     Curve(
                         name=job.name,
-                        idx=self._place_of(job),
+                        idx=places[job.idx],
                         values=job.curve,
                         is_running=job.status == "InProgress",
                     )
@@ -200,7 +204,7 @@ class TuningState:
             return reason
         if self._max_runtime_s is not None and runtime_s >= self._max_runtime_s:
             return f"it has run for {self._max_runtime_s:g} s, its MaxRuntimeInSeconds"
-        is_all_launched = len(self._latest) >= self._max_jobs or self._is_exhausted
+        is_all_launched = self._num_points >= self._max_jobs or self._is_exhausted
         if not is_all_launched or len(ended) < len(self._latest) or self.num_running:
             return ""
         if not succeeded:
@@ -276,14 +280,20 @@ class TuningState:
         return points if self._strategy == "Grid" else min(points, most)
 
     def _count_of(self, definition: Definition) -> int:
-        return sum(job.definition == definition.name for job in self._latest.values())
+        return len(self._find_places(definition.name))
 
-    def _place_of(self, job: TunedJob) -> int:
-        """Return the place of a training job among those of its definition."""
-        return sum(
-            other.definition == job.definition and other.idx < job.idx
-            for other in self._latest.values()
-        )
+    def _find_places(self, definition: str | None) -> dict[int, int]:
+        """Return for each point of a definition its place among them."""
+        points = [
+            idx for idx in range(self._num_points) if self._find_definition(idx) == definition
+        ]
+        return {idx: place for place, idx in enumerate(points)}
+
+    def _find_definition(self, idx: int) -> str | None:
+        """Return the definition of a point; of one that was deleted, the one whose turn it was."""
+        if idx in self._latest:
+            return self._latest[idx].definition
+        return self._definitions[idx % len(self._definitions)].name
 
 
 def to_trial(job: TunedJob, static: Mapping[str, str] | None = None) -> Trial:
