@@ -78,4 +78,7 @@ class LaunchedJobs:
         def change(record: Record) -> None:
             record["Local"] |= {"EndIdx": end_idx, "Curve": list(job.curve)}
 
-        return TunedJob(self._table.update(job.name, change), job.curve)
+        try:
+            return TunedJob(self._table.update(job.name, change), job.curve)
+        except KeyError:  # deleted just now
+            return job

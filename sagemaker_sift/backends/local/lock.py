@@ -8,25 +8,35 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
+
+_TRIES = 5
+_PAUSE_S = 0.01
 
 
 def acquire_lock(path: Path) -> int | None:
     """Take the lock and return its file descriptor, or ``None`` if another process has it.
 
+    Whoever looks at the lock shares it for a moment, so it is tried more than once.
+
     The lock is held until every copy of the descriptor is closed; a child process that
     inherits it goes on holding it.
     """
-    while True:
+    num_tries = 0
+    while num_tries < _TRIES:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            return None
+            num_tries += 1
+            time.sleep(_PAUSE_S)
+            continue
         if _is_of(descriptor, path):
             return descriptor
         os.close(descriptor)  # the file was deleted before it was locked: it protects nothing
+    return None
 
 
 def is_locked(path: Path) -> bool:

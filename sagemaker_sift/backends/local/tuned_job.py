@@ -45,6 +45,16 @@ class TunedJob:
         return int(self.record["Local"]["Attempt"])
 
     @property
+    def num_supervisor_losses(self) -> int:
+        """How often the point was tried before in vain, as the job's own processes were killed."""
+        return int(self.record["Local"].get("SupervisorLosses", 0))
+
+    @property
+    def has_lost_supervisor(self) -> bool:
+        """Whether its own processes were killed, and not only the tuning job's coordinator."""
+        return bool(self.record["Local"].get("Lost") == LOST_SUPERVISOR)
+
+    @property
     def definition(self) -> str | None:
         """``DefinitionName``, or ``None``."""
         name: str | None = self.record["Local"].get("Definition")
@@ -75,7 +85,7 @@ class TunedJob:
         lost = self.record["Local"].get("Lost")
         if self.is_running or not lost or self.status == "Completed":
             return False
-        return lost != LOST_SUPERVISOR or self.attempt < MAX_ATTEMPTS
+        return not self.has_lost_supervisor or self.num_supervisor_losses + 1 < MAX_ATTEMPTS
 
     @property
     def objective(self) -> float | None:

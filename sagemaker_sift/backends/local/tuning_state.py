@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sagemaker_sift.backends.local.search.completion import Completion
@@ -138,9 +138,11 @@ class TuningState:
             return None
         for idx, job in self._latest.items():
             if job.is_lost:
-                return self._build_point(
+                point = self._build_point(
                     idx, self._by_name[job.definition], job.values, job.attempt + 1
                 )
+                losses = job.num_supervisor_losses + job.has_lost_supervisor
+                return replace(point, local=point.local | {"SupervisorLosses": losses})
         idx = self._num_points
         if idx >= self._max_jobs or self._is_exhausted:
             return None

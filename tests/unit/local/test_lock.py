@@ -63,3 +63,24 @@ def test_the_lock_of_a_file_that_was_deleted_meanwhile_is_not_taken(tmp_path: Pa
     assert os.path.samestat(os.fstat(descriptor), path.stat())
     assert is_locked(path)
     os.close(descriptor)
+
+
+def test_a_lock_is_taken_although_others_look_at_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    os.close(take(path))
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.is_set():
+            is_locked(path)
+
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(100):
+            os.close(take(path))
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()

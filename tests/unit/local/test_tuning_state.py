@@ -121,7 +121,13 @@ def test_an_interrupted_job_is_tried_again_with_the_same_values(lost: object) ->
     assert interrupted.is_lost
     assert interrupted.objective is None
     (point,) = take(state)
-    assert point.local == {"Idx": 0, "Attempt": 2, "Tuned": {"x": "0.0"}}
+    losses = int(lost == "supervisor")
+    assert point.local == {
+        "Idx": 0,
+        "Attempt": 2,
+        "Tuned": {"x": "0.0"},
+        "SupervisorLosses": losses,
+    }
     assert point.request["TrainingJobName"] != interrupted.name
 
 
@@ -132,11 +138,11 @@ def test_an_interrupted_job_that_had_completed_stays_completed() -> None:
 
 
 def test_a_job_whose_processes_are_killed_three_times_has_failed() -> None:
-    job = build_job(0, "Failed", attempt=3, Lost="supervisor")
+    job = build_job(0, "Failed", Lost="supervisor", SupervisorLosses=2)
     assert not job.is_lost
     assert count_statuses([job])["NonRetryableError"] == 1
-    assert build_job(0, "Failed", attempt=2, Lost="supervisor").is_lost
-    assert build_job(0, "Stopped", attempt=9, Lost="coordinator").is_lost
+    assert build_job(0, "Failed", attempt=9, Lost="supervisor", SupervisorLosses=1).is_lost
+    assert build_job(0, "Stopped", Lost="coordinator", SupervisorLosses=2).is_lost
 
 
 def test_a_job_that_is_still_being_stopped_takes_its_place() -> None:
