@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
+import sqlite3
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,14 +37,11 @@ def test_another_store_on_the_same_file_sees_every_change(tmp_path: Path) -> Non
 def test_changes_from_many_threads_are_all_kept(tmp_path: Path) -> None:
     store = RecordStore(tmp_path / "store.sqlite")
     store.training_jobs.add(build_record(tmp_path, count=0))
-
     jobs = store.training_jobs
 
     def increase() -> None:
         for _ in range(10):
-            store.training_jobs.update(
-                "job", lambda record: record.update(count=record["count"] + 1)
-            )
+            jobs.update("job", lambda record: record.update(count=record["count"] + 1))
 
     threads = [threading.Thread(target=increase) for _ in range(4)]
     for thread in threads:
@@ -128,3 +128,56 @@ def test_uris_lie_where_they_are_expected(tmp_path: Path) -> None:
 def test_other_uris_are_refused(tmp_path: Path, uri: str) -> None:
     with pytest.raises(ValueError, match=r"neither|leaves its bucket"):
         LocalStorage(tmp_path).to_path(uri)
+
+
+def test_training_jobs_of_an_older_version_are_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    old = sqlite3.connect(path)
+    old.execute(
+        "CREATE TABLE training_jobs (name TEXT PRIMARY KEY COLLATE NOCASE, "
+        "creation_time REAL NOT NULL, record TEXT NOT NULL)"
+    )
+    for name, time in (("later", 2.0), ("earlier", 1.0)):
+        record = build_record(tmp_path, name, CreationTime=time)
+        old.execute("INSERT INTO training_jobs VALUES (?, ?, ?)", (name, time, json.dumps(record)))
+    old.commit()
+    old.close()
+    for _ in range(2):  # the second time there is nothing left to take over
+        store = RecordStore(path)
+        names = [record["TrainingJobName"] for record in store.training_jobs.list()]
+        assert names == ["later", "earlier"]
+    assert len(store.training_jobs.list(statuses=["InProgress"])) == 2
+
+
+def test_records_are_found_by_kind_parent_and_status(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path / "store.sqlite")
+    store.training_jobs.add(build_record(tmp_path, "one"), parent="Search")
+    store.training_jobs.add(build_record(tmp_path, "two"))
+    store.tuning_jobs.add(
+        {"HyperParameterTuningJobName": "one", "HyperParameterTuningJobStatus": "Stopping"}
+    )
+
+    def names(**options: Any) -> list[str]:
+        return [record["TrainingJobName"] for record in store.training_jobs.list(**options)]
+
+    assert names() == ["two", "one"]
+    assert names(parent="search") == ["one"]
+    assert names(statuses=("Failed",)) == []
+    assert len(store.tuning_jobs.list(statuses=("Stopping",))) == 1
+    store.training_jobs.delete("ONE", lambda record: None)
+    assert names() == ["two"]
+    assert store.tuning_jobs.read("one") is not None
+
+
+def test_a_record_that_must_stay_is_not_deleted(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path / "store.sqlite")
+    store.training_jobs.add(build_record(tmp_path))
+
+    def refuse(record: Record) -> None:
+        raise RuntimeError("it must stay")
+
+    with pytest.raises(RuntimeError):
+        store.training_jobs.delete("job", refuse)
+    assert store.training_jobs.read("job") is not None
+    with pytest.raises(KeyError):
+        store.training_jobs.delete("other", lambda record: None)
