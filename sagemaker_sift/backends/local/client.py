@@ -17,9 +17,9 @@ from sagemaker_sift.backends.local.detached import start_detached
 from sagemaker_sift.backends.local.launcher import JobLauncher
 from sagemaker_sift.backends.local.paginator import build_paginator, is_paginated
 from sagemaker_sift.backends.local.request_check import find_storage_problems
-from sagemaker_sift.backends.local.response import storage_errors
+from sagemaker_sift.backends.local.response import build_error, storage_errors
 from sagemaker_sift.backends.local.storage import LocalStorage
-from sagemaker_sift.backends.local.store import STORE_NAME, RecordStore
+from sagemaker_sift.backends.local.store import STORE_NAME, RecordGoneError, RecordStore
 from sagemaker_sift.backends.local.tags import Tags
 from sagemaker_sift.backends.local.training_jobs import TrainingJobs
 from sagemaker_sift.backends.local.tuning_jobs import TuningJobs
@@ -56,6 +56,7 @@ class LocalSageMaker:
         launcher: JobLauncher | None = None,
         limits: TuningLimits | None = None,
     ) -> None:
+        root = root.expanduser().absolute()
         self.storage = LocalStorage(root)
         store = RecordStore(root / STORE_NAME)
         self._launcher = launcher or JobLauncher(root)
@@ -159,7 +160,7 @@ class LocalSageMaker:
     def resume_hyper_parameter_tuning_job(self, **request: Any) -> Response:
         """Go on with a tuning job that was stopped or interrupted; boto3 has no such method.
 
-        Training jobs that were interrupted are launched again under other names.
+        Training jobs that a crash interrupted are launched again under other names.
 
         Args:
             **request: ``HyperParameterTuningJobName``.
@@ -247,7 +248,11 @@ class LocalSageMaker:
     ) -> Response:
         with storage_errors(operation):
             self.settle()
-            return method(request)
+            try:
+                return method(request)
+            except RecordGoneError as error:
+                message = f"{error.args[0]!r} was deleted by another client meanwhile."
+                raise build_error(operation, "ResourceNotFound", message) from error
 
     def _start_coordinator(self, job_name: str, lock: int) -> None:
         root = self.storage.root

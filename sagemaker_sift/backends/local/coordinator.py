@@ -23,8 +23,14 @@ from sagemaker_sift.backends.local.launched_jobs import LaunchedJobs
 from sagemaker_sift.backends.local.launcher import JobLauncher
 from sagemaker_sift.backends.local.search.trial import Trial
 from sagemaker_sift.backends.local.storage import LocalStorage
-from sagemaker_sift.backends.local.store import STORE_NAME, TUNING_JOB, Record, RecordStore
-from sagemaker_sift.backends.local.training_jobs import LOST_COORDINATOR, TrainingJobs
+from sagemaker_sift.backends.local.store import (
+    LOST_COORDINATOR,
+    STORE_NAME,
+    TUNING_JOB,
+    Record,
+    RecordStore,
+)
+from sagemaker_sift.backends.local.training_jobs import IN_PROGRESS, TrainingJobs
 from sagemaker_sift.backends.local.tuned_job import read_tuned_job
 from sagemaker_sift.backends.local.tuning_definition import read_recorded
 from sagemaker_sift.backends.local.tuning_state import TuningState, to_trial
@@ -111,7 +117,10 @@ class Coordinator:
         self._training_jobs.settle()
         self._note_runtime()
         state = self._state
-        if self._read()[_STATUS] == "Stopping" and not state.ending:
+        status = self._read()[_STATUS]
+        if status not in IN_PROGRESS:  # somebody has declared this coordinator dead
+            return True
+        if status == "Stopping" and not state.ending:
             self._is_asked_to_stop = True  # before its end was in sight
         state.look(self._jobs.read(), self._runtime_s())
         if self._is_asked_to_stop or state.ending:
@@ -160,8 +169,9 @@ class Coordinator:
                 reason = "ClientError: " + "; ".join(map(str, problems))
                 reason = reason[:FAILURE_MAX_CHARS]
                 self._training_jobs.record_failure(record, reason, parent=self._name)
-            else:
-                self._training_jobs.start(record, parent=self._name)
+                self._jobs.add(record)
+                return  # whether to go on after a failure is to be looked at first
+            self._training_jobs.start(record, parent=self._name)
             state.add(self._jobs.add(record))
 
     def _stop_running(self, reason: str, **local: Any) -> None:

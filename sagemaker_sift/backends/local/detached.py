@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sagemaker_sift.backends.local.container import strip_secrets
+
 
 def start_detached(
     module: str, arguments: Sequence[str], *, folder: Path, log_name: str, lock: int
@@ -31,6 +33,7 @@ def start_detached(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            env=strip_secrets(os.environ),
             pass_fds=[lock],
             check=False,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from sagemaker_sift.backends.local.store import (
     Record,
     RecordStore,
 )
+from sagemaker_sift.backends.local.trash import discard
 
 _RUNNING = ("InProgress", "Stopping")
 
@@ -87,7 +87,7 @@ class JobCleaner:
         try:
             if not self._forget(job):
                 return False
-            shutil.rmtree(job.folder, ignore_errors=True)
+            discard(job.folder, self._root)
         finally:
             if lock is not None:
                 os.close(lock)
@@ -98,6 +98,10 @@ class JobCleaner:
         table = tables.get(job.kind)
         if table is None:
             return True
+
+        owner = self._store.tuning_jobs.read(job.tuning_job) if job.tuning_job else None
+        if owner is not None and owner[TUNING_JOB.status_field] in _RUNNING:
+            return False  # it was resumed meanwhile
 
         def check(record: Record) -> None:
             if record[table.kind.status_field] in _RUNNING:

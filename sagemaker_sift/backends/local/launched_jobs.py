@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sagemaker_sift.backends.local.metric_log import CurveReader
 from sagemaker_sift.backends.local.storage import LocalStorage
 from sagemaker_sift.backends.local.store import Record, RecordTable
 from sagemaker_sift.backends.local.training_jobs import IN_PROGRESS
@@ -37,6 +38,7 @@ class LaunchedJobs:
         records = table.list(parent=tuning_job_name)[::-1]
         self._names = [record["TrainingJobName"] for record in records]
         self._ended: dict[str, TunedJob] = {}
+        self._curves: dict[str, CurveReader] = {}
         self._num_ended = max((record["Local"].get("EndIdx", 0) for record in records), default=0)
         for record in records:
             if "EndIdx" in record["Local"]:
@@ -69,10 +71,16 @@ class LaunchedJobs:
 
     def _build(self, record: Record) -> TunedJob:
         metric = self._metric_of(record["Local"].get("Definition"))
-        return read_tuned_job(record, self._storage, metric)
+        if "Curve" in record["Local"]:
+            return read_tuned_job(record, self._storage, metric)
+        name = record["TrainingJobName"]
+        if name not in self._curves:
+            self._curves[name] = CurveReader(self._storage.job_folder(name), metric)
+        return TunedJob(record, self._curves[name].read())
 
     def _note_end(self, job: TunedJob) -> TunedJob:
         self._num_ended += 1
+        self._curves.pop(job.name, None)
         end_idx = self._num_ended
 
         def change(record: Record) -> None:

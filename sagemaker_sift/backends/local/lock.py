@@ -39,6 +39,22 @@ def acquire_lock(path: Path) -> int | None:
     return None
 
 
+def wait_for_lock(path: Path, patience_s: float = 10.0) -> int | None:
+    """Take the lock as soon as it is free; ``None`` if that takes too long.
+
+    For a lock whose holder has recorded that it is done, and is about to end.
+
+    Args:
+        path: The lock.
+        patience_s: Seconds to wait.
+    """
+    end = time.monotonic() + patience_s
+    while True:
+        descriptor = acquire_lock(path)
+        if descriptor is not None or time.monotonic() > end:
+            return descriptor
+
+
 def is_locked(path: Path) -> bool:
     """Return whether a living process holds the lock.
 

@@ -37,3 +37,34 @@ def read_points(folder: Path) -> list[MetricPoint]:
         return []
     complete = text[: text.rfind("\n") + 1].splitlines()
     return [MetricPoint(**json.loads(line)) for line in complete]
+
+
+class CurveReader:
+    """Reads the values of one metric as they come, each line once.
+
+    Args:
+        folder: Of the job.
+        metric: Name of the metric.
+    """
+
+    def __init__(self, folder: Path, metric: str) -> None:
+        self._path = folder / METRICS_NAME
+        self._metric = metric
+        self._position = 0
+        self._values: list[float] = []
+
+    def read(self) -> list[float]:
+        """Return all values so far, in order."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._position)
+                content = file.read()
+        except FileNotFoundError:
+            return list(self._values)
+        complete = content[: content.rfind(b"\n") + 1]
+        self._position += len(complete)
+        for line in complete.splitlines():
+            point = json.loads(line)
+            if point["name"] == self._metric:
+                self._values.append(point["value"])
+        return list(self._values)

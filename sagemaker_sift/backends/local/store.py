@@ -20,6 +20,12 @@ Record = dict[str, Any]
 STORE_NAME = "store.sqlite"
 """Name of the file in the root."""
 
+LOST_SUPERVISOR = "supervisor"
+"""``Local.Lost`` of a training job whose own supervisor was killed."""
+
+LOST_COORDINATOR = "coordinator"
+"""``Local.Lost`` of what ended because the coordinator of its tuning job did."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
     idx INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -38,6 +44,10 @@ _BUSY_TIMEOUT_S = 30.0
 
 class RecordExistsError(Exception):
     """Something of that kind and name, in whatever case, is already recorded."""
+
+
+class RecordGoneError(KeyError):
+    """There is no such record, or no longer: another client may have deleted it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,17 @@ class RecordStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._prepare()
-        except (sqlite3.OperationalError, OSError) as error:
+        except sqlite3.OperationalError as error:
+            raise OSError(
+                f"{str(path)!r} cannot be opened for writing ({error}). "
+                "Give LocalSession a root folder that you may write to."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise OSError(
+                f"{str(path)!r} is damaged, or no store of this package ({error}). "
+                "Restore it, or give LocalSession another root folder."
+            ) from error
+        except OSError as error:
             raise OSError(
                 f"{str(path)!r} cannot be opened for writing ({error}). "
                 "Give LocalSession a root folder that you may write to."
@@ -165,7 +185,7 @@ class RecordTable:
             change: Changes the record that it is given, in place. It sees the newest state.
 
         Raises:
-            KeyError: If there is no such record.
+            RecordGoneError: If there is no such record.
         """
         with self._store.transaction() as connection:
             record = self._find(connection, name)
@@ -179,12 +199,14 @@ class RecordTable:
     def delete(self, name: str, check: Callable[[Record], None]) -> Record:
         """Remove a record in one transaction and return what it was.
 
+        The training jobs of a tuning job that is removed stay, and belong to none.
+
         Args:
             name: Whose.
             check: Raises if the record, in its newest state, must stay.
 
         Raises:
-            KeyError: If there is no such record.
+            RecordGoneError: If there is no such record.
         """
         with self._store.transaction() as connection:
             record = self._find(connection, name)
@@ -192,6 +214,11 @@ class RecordTable:
             connection.execute(
                 "DELETE FROM records WHERE kind = ? AND name = ?", (self.kind.noun, name)
             )
+            if self.kind is TUNING_JOB:  # another one of its name must not take them for its own
+                connection.execute(
+                    "UPDATE records SET parent = NULL WHERE kind = ? AND parent = ?",
+                    (TRAINING_JOB.noun, name),
+                )
         return record
 
     def list(
@@ -222,7 +249,7 @@ class RecordTable:
     def _find(self, connection: sqlite3.Connection, name: str) -> Record:
         record = self._read(connection, name)
         if record is None:
-            raise KeyError(name)
+            raise RecordGoneError(name)
         return record
 
 

@@ -30,12 +30,18 @@ from sagemaker_sift.backends.local.guard import Guard
 from sagemaker_sift.backends.local.host import Host, list_hosts
 from sagemaker_sift.backends.local.job_log import LOG_NAME, JobLog
 from sagemaker_sift.backends.local.job_record import JobRecord
+from sagemaker_sift.backends.local.lock import is_locked
 from sagemaker_sift.backends.local.pipe_feeder import PipeFeeder
 from sagemaker_sift.backends.local.preparation import Preparation
 from sagemaker_sift.backends.local.process import read_start_time
 from sagemaker_sift.backends.local.program import find_program
 from sagemaker_sift.backends.local.storage import LocalStorage
-from sagemaker_sift.backends.local.store import Record, set_status
+from sagemaker_sift.backends.local.store import (
+    LOST_COORDINATOR,
+    LOST_SUPERVISOR,
+    Record,
+    set_status,
+)
 from sagemaker_sift.backends.local.timing import Timing
 from sagemaker_sift.backends.local.training import HostRun, Training
 from sagemaker_sift.backends.local.tuning_watch import TuningWatch
@@ -240,7 +246,7 @@ class Supervisor:
                 self._set_failed(record, self._failure, now)
             elif self._stop_reason:
                 if self._lost:
-                    record["Local"].setdefault("Lost", True)
+                    record["Local"].setdefault("Lost", self._find_who_was_lost(record))
                 set_status(record, "Stopped", self._stop_reason, now, message=self._lost)
             elif exit_code == EXIT_SUCCESS:
                 set_status(record, "Completed", "Completed", now)
@@ -252,6 +258,13 @@ class Supervisor:
                 record["ModelArtifacts"]["S3ModelArtifacts"] = ""
 
         self.record.update(change)
+
+    def _find_who_was_lost(self, record: Record) -> str:
+        """Return ``Local.Lost``: this process, or the coordinator of the job's tuning job."""
+        tuning_job = record["Local"].get("TuningJob")
+        has_coordinator = tuning_job and is_locked(self.storage.tuning_folder(tuning_job) / "lock")
+        is_own = self._is_asked_to_stop and (has_coordinator or not tuning_job)
+        return LOST_SUPERVISOR if is_own else LOST_COORDINATOR
 
     def _fail(self, reason: str) -> None:
         """Record that the job failed outside of training; a model that was made stays."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sagemaker_sift.backends.local.algorithms import Algorithms
 from sagemaker_sift.backends.local.gpus import choose_gpus, list_gpus
 from sagemaker_sift.backends.local.launcher import JobLauncher
 from sagemaker_sift.backends.local.listing import Listing
-from sagemaker_sift.backends.local.lock import acquire_lock, is_locked
+from sagemaker_sift.backends.local.lock import is_locked, wait_for_lock
 from sagemaker_sift.backends.local.metric_log import read_points
 from sagemaker_sift.backends.local.process import kill_group, read_start_time
 from sagemaker_sift.backends.local.request_check import find_program, find_storage_problems
@@ -25,9 +27,12 @@ from sagemaker_sift.backends.local.response import (
 )
 from sagemaker_sift.backends.local.storage import LocalStorage
 from sagemaker_sift.backends.local.store import (
+    LOST_COORDINATOR,
+    LOST_SUPERVISOR,
     TRAINING_JOB,
     Record,
     RecordExistsError,
+    RecordGoneError,
     RecordStore,
     set_status,
 )
@@ -38,12 +43,6 @@ from sagemaker_sift.requests.validation import check_training_job
 
 IN_PROGRESS = ("InProgress", "Stopping")
 """States of a job that has not ended."""
-
-LOST_SUPERVISOR = "supervisor"
-"""``Local.Lost`` of a training job whose own supervisor was killed."""
-
-LOST_COORDINATOR = "coordinator"
-"""``Local.Lost`` of what ended because the coordinator of its tuning job did."""
 
 _DAY_S = 86400
 _LOST = (
@@ -172,7 +171,7 @@ class TrainingJobs:
             raise build_error(_CREATE, "ResourceInUse", _taken(name))
         folder = self._storage.job_folder(name)
         folder.mkdir(parents=True, exist_ok=True)
-        lock = acquire_lock(folder / "lock")
+        lock = wait_for_lock(folder / "lock")
         if lock is None:
             raise build_error(_CREATE, "ResourceInUse", _taken(name))
         try:
@@ -242,12 +241,13 @@ class TrainingJobs:
                 record["Local"].update(local)
                 set_status(record, "Stopping", "Stopping", self._clock())
 
-        self._table.update(name, change)
+        with contextlib.suppress(RecordGoneError):
+            self._table.update(name, change)
 
     def delete(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Forget a job that has ended, with its log and metrics; its artifacts stay."""
         operation = "DeleteTrainingJob"
-        self.find(operation, request)
+        record = self.find(operation, request)
         name = request["TrainingJobName"]
 
         def check(record: Record) -> None:
@@ -256,18 +256,18 @@ class TrainingJobs:
                 message = f"The job {name!r} is {status}. Stop it and wait for its end first."
                 raise build_error(operation, "ResourceInUse", message)
 
-        self._table.delete(name, check)
-        folder = self._storage.job_folder(name)
-        if folder.is_dir():
-            for path in folder.iterdir():
-                if path.name == "output":
-                    continue
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
-            if not any(folder.iterdir()):
-                folder.rmdir()
+        folder = self._storage.job_folder(record["TrainingJobName"])
+        check(record)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = wait_for_lock(folder / "lock")  # the job's process may be about to end
+        if lock is None:
+            message = f"The job {name!r} is being ended or deleted by somebody else."
+            raise build_error(operation, "ResourceInUse", message)
+        try:
+            self._table.delete(name, check)
+            _clear(folder)
+        finally:
+            os.close(lock)
         return {}
 
     def find(self, operation: str, request: Mapping[str, Any]) -> Record:
@@ -290,7 +290,8 @@ class TrainingJobs:
         for record in self._table.list(statuses=IN_PROGRESS):
             name = record["TrainingJobName"]
             if not is_locked(self._storage.job_folder(name) / "lock"):
-                self._table.update(name, self._note_loss)
+                with contextlib.suppress(RecordGoneError):  # deleted just now
+                    self._table.update(name, self._note_loss)
 
     def _note_loss(self, record: Record) -> None:
         name = record["TrainingJobName"]
@@ -312,6 +313,20 @@ class TrainingJobs:
         now = self._clock()
         record.setdefault("TrainingEndTime", now)
         set_status(record, "Failed", "Failed", now, message=_LOST)
+
+
+def _clear(folder: Path) -> None:
+    """Delete what a job has left but its artifacts; the lock goes last, while it is held."""
+    names = sorted(folder.iterdir(), key=lambda path: path.name == "lock")
+    for path in names:
+        if path.name == "output":
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # there are artifacts, or another job has begun
+        folder.rmdir()
 
 
 def _taken(name: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 from sagemaker_sift.backends.local.metric_log import read_points
 from sagemaker_sift.backends.local.response import to_response
 from sagemaker_sift.backends.local.storage import LocalStorage
-from sagemaker_sift.backends.local.store import Record
-from sagemaker_sift.backends.local.training_jobs import IN_PROGRESS, LOST_SUPERVISOR
+from sagemaker_sift.backends.local.store import LOST_SUPERVISOR, Record
+from sagemaker_sift.backends.local.training_jobs import IN_PROGRESS
 
 MAX_ATTEMPTS = 3
 """How often a training job is launched whose own processes were killed from outside."""

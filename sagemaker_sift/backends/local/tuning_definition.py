@@ -40,14 +40,19 @@ class Definition:
     static: Mapping[str, str]
     fields: Mapping[str, Any]
 
-    def build_request(self, job_name: str, values: Mapping[str, str]) -> dict[str, Any]:
+    def build_request(
+        self, job_name: str, values: Mapping[str, str], point_name: str
+    ) -> dict[str, Any]:
         """Return the CreateTrainingJob request of one training job.
 
-        Of alternative machines the first is taken: this machine has them all.
+        Of alternative machines the first is taken: this machine has them all. Checkpoints go to a
+        folder of the point, so that training jobs do not go on from each other's, but a further
+        attempt goes on from the one before.
 
         Args:
             job_name: Name of the training job.
             values: Its tuned hyperparameters, as text.
+            point_name: Equal for all attempts at one point of one search, and for nothing else.
         """
         request = read_definition(self.fields, job_name)
         request["HyperParameters"] = {**self.static, **values}
@@ -59,6 +64,10 @@ class Definition:
                 if name in configs[0]
             }
             request["ResourceConfig"] |= first
+        checkpoints = request.get("CheckpointConfig")
+        if checkpoints:
+            uri = f"{checkpoints['S3Uri'].rstrip('/')}/{point_name}"
+            request["CheckpointConfig"] = {**checkpoints, "S3Uri": uri}
         return request
 
 
@@ -139,11 +148,19 @@ def describe_for_checks(
     return description, search
 
 
+def read_objective(job: Mapping[str, Any], fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the API's objective of a definition, wherever it stands.
+
+    Args:
+        job: A request or record of a tuning job.
+        fields: One of its definitions.
+    """
+    of_job = job["HyperParameterTuningJobConfig"].get("HyperParameterTuningJobObjective")
+    return fields.get("TuningObjective") or of_job or {}
+
+
 def _read_search(
     job: Mapping[str, Any], fields: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Return objective and ranges of a definition, wherever they stand."""
-    config = job["HyperParameterTuningJobConfig"]
-    objective = fields.get("TuningObjective") or config.get("HyperParameterTuningJobObjective")
-    ranges = fields.get("HyperParameterRanges") or config.get("ParameterRanges")
-    return objective or {}, ranges or {}
+    of_job = job["HyperParameterTuningJobConfig"].get("ParameterRanges")
+    return read_objective(job, fields), fields.get("HyperParameterRanges") or of_job or {}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
-import shutil
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from sagemaker_sift.backends.local.algorithms import Algorithms
 from sagemaker_sift.backends.local.listing import Listing
-from sagemaker_sift.backends.local.lock import acquire_lock, is_locked
+from sagemaker_sift.backends.local.lock import acquire_lock, is_locked, wait_for_lock
 from sagemaker_sift.backends.local.response import (
     build_arn,
     build_error,
@@ -22,16 +21,15 @@ from sagemaker_sift.backends.local.response import (
 from sagemaker_sift.backends.local.search.autotune import choose_ranges
 from sagemaker_sift.backends.local.storage import LocalStorage
 from sagemaker_sift.backends.local.store import (
+    LOST_COORDINATOR,
     TUNING_JOB,
     Record,
     RecordExistsError,
+    RecordGoneError,
     RecordStore,
 )
-from sagemaker_sift.backends.local.training_jobs import (
-    IN_PROGRESS,
-    LOST_COORDINATOR,
-    TrainingJobs,
-)
+from sagemaker_sift.backends.local.training_jobs import IN_PROGRESS, TrainingJobs
+from sagemaker_sift.backends.local.trash import discard
 from sagemaker_sift.backends.local.tuned_job import (
     TunedJob,
     count_objectives,
@@ -56,8 +54,6 @@ _LIST_JOBS = Listing(
     "TrainingJobStatus",
     default_sort="Name",
 )
-_LETTING_GO_S = 10.0
-_POLL_S = 0.05
 _BY_OBJECTIVE = "FinalObjectiveMetricValue"
 _LOST = (
     "InternalServerError: the process that coordinated this tuning job ended before it did "
@@ -183,7 +179,9 @@ class TuningJobs:
         metrics = {one.name: one.metric_name for one in read_recorded(record)}
         children = self._store.training_jobs.list(parent=record[_NAME])[::-1]
         return [
-            read_tuned_job(child, self._storage, metrics[child["Local"].get("Definition")])
+            TunedJob(child)  # its values are of no interest before it has ended
+            if child["TrainingJobStatus"] in IN_PROGRESS
+            else read_tuned_job(child, self._storage, metrics[child["Local"].get("Definition")])
             for child in children
         ]
 
@@ -213,7 +211,8 @@ class TuningJobs:
             rows.append(row)
         page, token = _LIST.cut(request, _LIST.select(request, rows))
         for row in page:
-            jobs = self.read_jobs(self._table.read(row[_NAME]) or {})
+            newest = self._table.read(row[_NAME])
+            jobs = [] if newest is None else self.read_jobs(newest)
             row["TrainingJobStatusCounters"] = count_statuses(jobs)
             row["ObjectiveStatusCounters"] = count_objectives(jobs)
         return {
@@ -271,14 +270,26 @@ class TuningJobs:
                 message = f"The tuning job {name!r} is {newest[_STATUS]}. Stop it first."
                 raise build_error(operation, "ValidationException", message)
 
-        self._table.delete(name, check)
-        shutil.rmtree(self._storage.tuning_folder(name), ignore_errors=True)
+        check(record)
+        lock = self._take_over(name)
+        if lock is None:
+            message = f"The tuning job {name!r} is being ended or resumed by somebody else."
+            raise build_error(operation, "ValidationException", message)
+        try:
+            with contextlib.suppress(RecordGoneError):
+                self._table.delete(name, check)
+                discard(self._storage.tuning_folder(name), self._storage.root)
+        finally:
+            os.close(lock)
         return {}
 
     def resume(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Go on with a tuning job that was stopped or whose coordinator was killed."""
         operation = "ResumeHyperParameterTuningJob"
         name = self.find("DescribeHyperParameterTuningJob", request)[_NAME]
+        for fields in read_fields(self._table.read(name) or {}):
+            algorithm = fields["AlgorithmSpecification"]["AlgorithmName"]
+            self._algorithms.describe({"AlgorithmName": algorithm})  # tells if it is gone
         lock = self._take_over(name)
         if lock is None:
             message = f"The tuning job {name!r} is still running. Wait for its end."
@@ -308,14 +319,8 @@ class TuningJobs:
         """Return the lock of a job; a coordinator that has recorded the end is waited for."""
         path = self._storage.tuning_folder(name) / "lock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        end = time.monotonic() + _LETTING_GO_S
-        while True:
-            lock = acquire_lock(path)
-            record = self._table.read(name) or {_STATUS: ""}
-            has_ended = record[_STATUS] not in IN_PROGRESS
-            if lock is not None or not has_ended or time.monotonic() > end:
-                return lock
-            time.sleep(_POLL_S)
+        record = self._table.read(name) or {_STATUS: ""}
+        return acquire_lock(path) if record[_STATUS] in IN_PROGRESS else wait_for_lock(path)
 
     def find(self, operation: str, request: Mapping[str, Any]) -> Record:
         """Return the record that a call names.
@@ -353,7 +358,8 @@ class TuningJobs:
                 self._training_jobs.ask_to_stop(job_name, Lost=LOST_COORDINATOR)
             if record[_STATUS] == "Stopping" and running:
                 continue
-            self._table.update(name, self._note_loss)
+            with contextlib.suppress(RecordGoneError):  # deleted just now
+                self._table.update(name, self._note_loss)
 
     def _note_loss(self, record: Record) -> None:
         name = record[_NAME]

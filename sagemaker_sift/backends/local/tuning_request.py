@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sagemaker_sift.backends.local.algorithms import Algorithms
 from sagemaker_sift.backends.local.request_check import find_program, find_storage_problems
 from sagemaker_sift.backends.local.storage import LocalStorage
 from sagemaker_sift.backends.local.store import TUNING_JOB
-from sagemaker_sift.backends.local.tuning_definition import describe_for_checks, read_fields
+from sagemaker_sift.backends.local.tuning_definition import (
+    describe_for_checks,
+    read_fields,
+    read_objective,
+)
 from sagemaker_sift.contract.problem import Problem
 from sagemaker_sift.exceptions import InvalidRequestError
 from sagemaker_sift.limits import TuningLimits
@@ -40,9 +44,11 @@ def find_tuning_problems(
     """
     violations = find_violations(_CREATE, request, allow_file_uris=True)
     fields = read_fields(request) if isinstance(request.get(_NAME), str) else []
-    if any(isinstance(problem, WrongType) for problem in violations) or not fields:
-        missing = Problem("TrainingJobDefinition", "is required, but missing.")
-        return [], violations or [missing]
+    if not fields:
+        violations = violations or [Problem("TrainingJobDefinition", "is required, but missing.")]
+    violations += _find_nameless_parents(request)
+    if not fields or any(_hides_others(problem) for problem in violations):
+        return [], violations
     algorithms, described, further = [], [], []
     for one in fields:
         name = one.get("AlgorithmSpecification", {}).get("AlgorithmName")
@@ -68,7 +74,8 @@ def find_tuning_problems(
             find_storage_problems=lambda job: find_storage_problems(job, storage),
         )
     except InvalidRequestError as error:
-        return algorithms, [*error.problems, *further]
+        return algorithms, [*error.problems, *_find_clashes(request, fields), *further]
+    further += _find_clashes(request, fields)
     if "WarmStartConfig" in request:
         given = request["WarmStartConfig"]["ParentHyperParameterTuningJobs"]
         names = [parent[_NAME] for parent in given]
@@ -77,6 +84,35 @@ def find_tuning_problems(
         further += find_parent_problems(request, parents, limits, defaults)
     further += _find_missing_library(request)
     return algorithms, further
+
+
+def _hides_others(problem: Problem) -> bool:
+    """Return whether something is missing or unreadable, so that nothing more can be told."""
+    return isinstance(problem, WrongType) or problem.message.startswith("is required")
+
+
+def _find_nameless_parents(request: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield which parents have no name; the service model does not ask for one."""
+    config = request.get("WarmStartConfig")
+    parents = config.get("ParentHyperParameterTuningJobs") if isinstance(config, Mapping) else ()
+    for idx, parent in enumerate(parents if isinstance(parents, list | tuple) else ()):
+        if not isinstance(parent, Mapping) or _NAME not in parent:
+            path = f"WarmStartConfig.ParentHyperParameterTuningJobs[{idx}].{_NAME}"
+            yield Problem(path, "is required, but missing.")
+
+
+def _find_clashes(
+    request: Mapping[str, Any], fields: Sequence[Mapping[str, Any]]
+) -> Iterator[Problem]:
+    """Yield which definitions cannot stand beside each other."""
+    names = [one.get("DefinitionName") for one in fields]
+    for name in sorted({str(name) for name in names if names.count(name) > 1}):
+        message = f"is {name!r} more than once. Give every definition a name of its own."
+        yield Problem("TrainingJobDefinitions.DefinitionName", message)
+    types = {read_objective(request, one).get("Type") for one in fields}
+    if len(types) > 1:
+        message = f"is {' and '.join(sorted(map(repr, types)))}, but must be one for all."
+        yield Problem("TrainingJobDefinitions.TuningObjective.Type", message)
 
 
 def _find_missing_library(request: Mapping[str, Any]) -> list[Problem]:

@@ -48,6 +48,12 @@ _NO_METRIC = (
 )
 
 
+_NO_NUMBER = (
+    "No training job has ended with a finite value of the objective metric. Take a look at their "
+    "logs; narrower ranges may help."
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     """A training job that is due.
@@ -213,6 +219,8 @@ class TuningState:
             self.failure = _ALL_FAILED
         elif not any(job.curve for job in succeeded):
             self.failure = _NO_METRIC.format(number=len(succeeded))
+        elif all(job.objective is None for job in succeeded):
+            self.failure = _NO_NUMBER
         return "all training jobs have ended"
 
     def _read_objectives(self) -> list[float | None]:
@@ -230,14 +238,14 @@ class TuningState:
     def _build_point(
         self, idx: int, definition: Definition, values: Mapping[str, str], attempt: int
     ) -> Point:
-        key = f"{self._name} {self._record['CreationTime']} {idx} {attempt}"
-        suffix = hashlib.sha256(key.encode()).hexdigest()[:8]
-        name = f"{self._name}-{idx + 1:03d}-{suffix}"
+        key = f"{self._name} {self._record['CreationTime']} {idx}"
+        stem = f"{self._name}-{idx + 1:03d}"
+        name = f"{stem}-{_digest(f'{key} {attempt}')}"
         local = {"Idx": idx, "Attempt": attempt, "Tuned": dict(values)}
         if definition.name is not None:
             local["Definition"] = definition.name
         return Point(
-            request=definition.build_request(name, values),
+            request=definition.build_request(name, values, f"{stem}-{_digest(key)}"),
             service_hyperparameters={OBJECTIVE_HYPERPARAMETER: definition.metric_name},
             local=local,
         )
@@ -248,12 +256,13 @@ class TuningState:
         warm_start = self._record.get("WarmStartConfig", {})
         kind = warm_start.get("WarmStartType")
         seed = int(self._record["Local"]["Seed"])
-        if warm_start:  # else a job with its parent's seed would repeat the parent's points
-            names = [
-                parent[TUNING_JOB.name_field]
-                for parent in warm_start["ParentHyperParameterTuningJobs"]
-            ]
-            digest = hashlib.sha256(f"{seed} {' '.join(names)}".encode()).digest()
+        others = [
+            parent[TUNING_JOB.name_field]
+            for parent in warm_start.get("ParentHyperParameterTuningJobs", [])
+        ]
+        others += [definition.name] if definition.name else []
+        if others:  # else it would repeat the points of a parent, or of another definition
+            digest = hashlib.sha256(f"{seed} {' '.join(others)}".encode()).digest()
             seed = int.from_bytes(digest[:4])
         return build_searcher(
             self._strategy,
@@ -296,6 +305,10 @@ class TuningState:
         if idx in self._latest:
             return self._latest[idx].definition
         return self._definitions[idx % len(self._definitions)].name
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def to_trial(job: TunedJob, static: Mapping[str, str] | None = None) -> Trial:

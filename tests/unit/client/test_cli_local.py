@@ -16,6 +16,7 @@ import pytest
 from sagemaker_sift.backends.local.client import LocalSageMaker
 from sagemaker_sift.backends.local.disk import JobCleaner
 from sagemaker_sift.backends.local.lock import acquire_lock
+from sagemaker_sift.backends.local.store import STORE_NAME, RecordStore
 from sagemaker_sift.cli.main import main
 from sagemaker_sift.session import LocalSession
 from tests.supports.dummy_algorithm import (
@@ -235,6 +236,24 @@ def test_cleaning_takes_ended_jobs_with_everything_and_nothing_else(
     wait_for_training_job(client, "runs")
 
 
+def test_a_job_that_was_resumed_meanwhile_keeps_its_training_jobs(
+    client: LocalSageMaker, tmp_path: Path
+) -> None:
+    client.create_hyper_parameter_tuning_job(
+        **build_tuning_request(tmp_path, "search", max_jobs=1, parallel=1)
+    )
+    wait_for_tuning_job(client, "search")
+    cleaner = JobCleaner(tmp_path)
+    child = next(job for job in cleaner.find_jobs() if job.kind == "training")
+    tuning_jobs = RecordStore(tmp_path / STORE_NAME).tuning_jobs
+    tuning_jobs.update("search", lambda job: job.update(HyperParameterTuningJobStatus="Stopping"))
+    assert not cleaner.delete(child)
+    tuning_jobs.update("search", lambda job: job.update(HyperParameterTuningJobStatus="Stopped"))
+    assert cleaner.delete(child)
+    assert not child.folder.exists()
+    assert not any((tmp_path / ".trash").glob("*"))
+
+
 def test_the_end_of_a_long_log_is_found_without_reading_it_all(tmp_path: Path) -> None:
     session = LocalSession(tmp_path)
     path = Path(session.describe_log("job"))
@@ -259,3 +278,64 @@ def test_jobs_of_every_age_are_told_by_their_end(root: Path) -> None:
     assert {job.kind for job in jobs} == {"training", "tuning"}
     assert all(0 < job.creation_time <= job.end_time <= time.time() for job in jobs)
     assert all(job.num_bytes > 0 for job in jobs if job.kind == "training")
+
+
+@pytest.mark.parametrize(
+    "action",
+    [["list"], ["describe", "x"], ["logs", "x"], ["stop", "x"], ["clean", "--yes"]],
+    ids=lambda action: action[0],
+)
+@pytest.mark.parametrize("root", ["typo", "", "file"])
+def test_looking_into_a_root_does_not_make_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    action: list[str],
+    root: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert main(["local", *action, "--root", root]) == 1
+    assert f"there is no folder {root!r}; name with --root" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_default_root_is_not_made_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["local", "list"]) == 1
+    assert "there is no folder '~/.sagemaker-sift/local'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["list", "--status", "Bogus"], "'Bogus', but must be one of InProgress, Stopping, Com"),
+        (["list", "--status", "failed"], "Did you mean 'Failed'?"),
+        (["list", "--max", "-1"], "--max: is '-1', but must be a whole number from 0 on"),
+        (["list", "--max", "1.5"], "--max: is '1.5', but must be a whole number from 0 on"),
+        (["logs", "x", "--lines", "-2"], "--lines: is '-2', but must be a whole number"),
+        (["clean", "--older-than", "-1"], "--older-than: is '-1', but must be a finite number"),
+        (["clean", "--older-than", "nan"], "--older-than: is 'nan', but must be a finite"),
+        (["clean", "--older-than", "inf"], "--older-than: is 'inf', but must be a finite"),
+        (["clean", "--older-than", "week"], "--older-than: is 'week', but must be a finite"),
+    ],
+    ids=["status", "case", "max", "half", "lines", "age", "nan", "inf", "word"],
+)
+def test_values_that_make_no_sense_are_told_with_their_rule(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["local", *arguments])
+    assert words in capsys.readouterr().err
+
+
+def test_nothing_is_shown_if_nothing_is_asked_for(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("logs", root, "first", "--lines", "0") == 0
+    assert capsys.readouterr().out == ""
+    assert run("list", root, "--max", "0") == 0
+    assert capsys.readouterr().out.startswith("no jobs")

@@ -128,6 +128,6 @@ def test_a_supervisor_that_is_asked_to_end_stops_its_job_and_keeps_the_model(
     os.kill(find_parent(pid), signal.SIGTERM)
     record = wait_for_end(tmp_path)
     assert record["TrainingJobStatus"] == "Stopped"
-    assert record["Local"]["Lost"] is True
+    assert record["Local"]["Lost"] == "supervisor"
     assert "SIGTERM" in record["SecondaryStatusTransitions"][-1]["StatusMessage"]
     assert (tmp_path / "out" / "job" / "output" / "model.tar.gz").is_file()

@@ -204,7 +204,7 @@ def test_a_training_job_without_a_coordinator_is_stopped_and_counts_as_lost(
     record = read_job(tmp_path)
     last = record["SecondaryStatusTransitions"][-1]
     assert last["StatusMessage"] == "The coordinator of tuning job tune ended."
-    assert record["Local"]["Lost"] is True
+    assert record["Local"]["Lost"] == "coordinator"
     assert record["TrainingTimeInSeconds"] >= 10
 
 
@@ -229,3 +229,12 @@ sys.stdout.buffer.write(b"m=3\\n")
     assert (folder / LOG_NAME).stat().st_size > 25e6
     assert [point.value for point in read_points(folder)] == [3.0]
     assert peak < 16e6
+
+
+@pytest.mark.parametrize("maker", ["os.mkfifo", "os.mkdir"])
+def test_a_reason_that_is_no_file_is_none(tmp_path: Path, maker: str) -> None:
+    add_job(tmp_path, f"import os, sys\n{maker}('output/failure')\nsys.exit(3)")
+    Supervisor(tmp_path, "job").run()
+    record = read_job(tmp_path)
+    assert record["TrainingJobStatus"] == "Failed"
+    assert "the process left no reason; see the log" in record["FailureReason"]

@@ -14,8 +14,9 @@ from sagemaker_sift.backends.local.tuned_job import (
     count_statuses,
     find_best,
 )
-from sagemaker_sift.backends.local.tuning_state import Point, TuningState, to_trial
+from sagemaker_sift.backends.local.tuning_state import Point, TuningState
 from tests.supports.dummy_algorithm import build_tuning_request
+from tests.supports.tuned_jobs import build_job
 
 ROOT = Path("/root")
 
@@ -29,23 +30,6 @@ def build_state(**options: Any) -> TuningState:
     state = TuningState(build_record(**options))
     state.look([], 0.0)
     return state
-
-
-def build_job(
-    idx: int,
-    status: str = "Completed",
-    curve: tuple[float, ...] = (1.0,),
-    *,
-    attempt: int = 1,
-    **local: Any,
-) -> TunedJob:
-    record = {
-        "TrainingJobName": f"job-{idx}-{attempt}",
-        "TrainingJobStatus": status,
-        "Local": {"Idx": idx, "Attempt": attempt, "Tuned": {"x": f"0.{idx}"}, "EndIdx": idx + 1},
-    }
-    record["Local"].update(local)
-    return TunedJob(record, curve)
 
 
 def take(state: TuningState) -> list[Point]:
@@ -183,6 +167,39 @@ def test_jobs_without_the_metric_fail_the_tuning_job(max_jobs: int, number: int)
     assert state.failure.startswith(
         f"No objective metrics found after running {number} training jobs."
     )
+
+
+def test_a_search_that_never_saw_a_number_has_failed() -> None:
+    state = build_state(max_jobs=2, parallel=1)
+    state.look([build_job(idx, curve=(float("inf"),)) for idx in range(2)], 1.0)
+    assert state.failure.startswith("No training job has ended with a finite value")
+
+
+def test_checkpoints_of_a_point_are_its_own_and_those_of_every_attempt_at_it() -> None:
+    record = build_record(max_jobs=3, parallel=3)
+    record["TrainingJobDefinition"]["CheckpointConfig"] = {"S3Uri": "s3://bucket/check/"}
+    state = TuningState(record)
+    state.look([], 0.0)
+    uris = [point.request["CheckpointConfig"]["S3Uri"] for point in take(state)]
+    assert len(set(uris)) == 3
+    assert all(uri.startswith("s3://bucket/check/tuning-00") for uri in uris)
+    state = TuningState(record)
+    state.look([build_job(0, "Stopped", Lost="coordinator")], 1.0)
+    again = state.next_point()
+    assert again is not None
+    assert again.request["CheckpointConfig"]["S3Uri"] == uris[0]
+    later = TuningState(record | {"CreationTime": 2.0})
+    later.look([], 0.0)
+    assert take(later)[0].request["CheckpointConfig"]["S3Uri"] not in uris
+
+
+def test_definitions_do_not_draw_the_same_points() -> None:
+    record = build_two()
+    first, second = record["TrainingJobDefinitions"]
+    first["HyperParameterRanges"] = second["HyperParameterRanges"]
+    state = TuningState(record)
+    state.look([], 0.0)
+    assert len({point.local["Tuned"]["x"] for point in take(state)}) == 6
 
 
 def test_values_that_are_no_numbers_do_not_end_the_search() -> None:
@@ -331,39 +348,3 @@ def test_a_warm_start_does_not_repeat_the_points_of_a_parent_of_its_seed() -> No
     warm = TuningState(build_record(max_jobs=3, parallel=3) | {"WarmStartConfig": parents})
     warm.look([], 0.0)
     assert [p.local["Tuned"] for p in take(warm)] != [p.local["Tuned"] for p in cold]
-
-
-def test_trials_carry_what_a_search_may_know() -> None:
-    trial = to_trial(build_job(3, curve=(2.0, 1.5)), {"epochs": "4", "x": "static"})
-    assert trial.values == {"epochs": "4", "x": "0.3"}
-    assert (trial.objective, trial.is_running, list(trial.curve)) == (1.5, False, [2.0, 1.5])
-    running = to_trial(build_job(3, "InProgress", (2.0,)))
-    assert (running.objective, running.is_running) == (None, True)
-
-
-def test_the_best_is_the_earliest_of_equal_ones() -> None:
-    jobs = [build_job(idx, curve=(value,)) for idx, value in enumerate((2.0, 1.0, 1.0, 3.0))]
-    jobs.append(build_job(4, "Failed", (9.0,)))
-    jobs.append(build_job(5, "InProgress", (9.0,)))
-    lowest, highest = find_best(jobs, maximize=False), find_best(jobs, maximize=True)
-    assert lowest is jobs[1]
-    assert highest is jobs[3]
-
-
-def test_jobs_are_counted_as_the_api_counts_them() -> None:
-    jobs = [
-        build_job(0),
-        build_job(1, "Stopped"),
-        build_job(2, "Failed"),
-        build_job(3, "InProgress"),
-        build_job(4, "Stopping"),
-        build_job(5, "Stopped", Lost="coordinator"),
-    ]
-    assert count_statuses(jobs) == {
-        "Completed": 1,
-        "InProgress": 2,
-        "RetryableError": 1,
-        "NonRetryableError": 1,
-        "Stopped": 1,
-    }
-    assert count_objectives(jobs) == {"Succeeded": 2, "Pending": 2, "Failed": 2}
