@@ -39,7 +39,8 @@ class TuningOutcome:
         """Go on with the latest job if it was stopped, or interrupted by a crash.
 
         Only a :class:`LocalSession` can: a tuning job on AWS that has ended does not go on.
-        Training jobs that were interrupted are launched again, under other names.
+        Training jobs that a crash interrupted are launched again, under other names; those that
+        a stop ended count as tried, with what they had reported.
 
         Args:
             wait: Whether to follow the job to its end.
