@@ -73,7 +73,7 @@ def test_a_job_that_sets_every_field(tmp_path: Path) -> None:
 def test_every_problem_of_a_request_is_reported_at_once(tmp_path: Path) -> None:
     estimator = build_estimator(
         tmp_path,
-        instance_count=2,
+        instance_count=0,
         volume_size=-1,
         use_spot_instances=True,
         subnets=["subnet-1"],
@@ -85,7 +85,7 @@ def test_every_problem_of_a_request_is_reported_at_once(tmp_path: Path) -> None:
             {
                 "trian": "s3://bucket/train",
                 "validation": TrainingInput(
-                    "s3://b/v", content_type="text/csv", input_mode="Pipe"
+                    "s3://b/v", content_type="text/csv", input_mode="Stream"
                 ),
             },
             "bad name",

@@ -134,7 +134,7 @@ def test_the_lines_of_readme_launch_a_tuning_job(
     [program] = [
         block
         for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-        if "HyperparameterTuner" in block
+        if "HyperparameterTuner" in block and "Session(" in block.replace("LocalSession(", "")
     ]
     endpoint.answers |= {
         "DescribeAlgorithm": describe_algorithm("my-sift", build_training_specification("i:1")),
