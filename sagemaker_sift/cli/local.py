@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -13,12 +15,14 @@ from typing import Any
 from sagemaker_sift.backends.errors import translate_errors
 from sagemaker_sift.backends.local.disk import JobCleaner, StoredJob
 from sagemaker_sift.cli.job_table import JobRow, describe_size, format_rows
+from sagemaker_sift.contract.problem import closest
 from sagemaker_sift.exceptions import NotFoundError
 from sagemaker_sift.results.training_job import TrainingJob
 from sagemaker_sift.results.tuning_job import TuningJob
 from sagemaker_sift.results.tuning_progress import describe_best, describe_progress
-from sagemaker_sift.session import LocalSession
+from sagemaker_sift.session import DEFAULT_LOCAL_ROOT, LocalSession
 
+_STATUSES = ("InProgress", "Stopping", "Completed", "Failed", "Stopped")
 _ENDED = {"Completed", "Failed", "Stopped"}
 _FOLLOW_S = 0.5
 _DAY_S = 86400
@@ -34,9 +38,11 @@ def add_command(commands: Any) -> None:
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
     shown = _add_action(actions, "list", "list jobs, newest first, and what they take on disk")
     shown.add_argument("--tuning", metavar="NAME", help="only the training jobs of a tuning job")
-    shown.add_argument("--status", metavar="STATUS", help="such as InProgress or Failed")
+    shown.add_argument(
+        "--status", type=_read_status, metavar="STATUS", help="such as InProgress or Failed"
+    )
     shown.add_argument("--name-contains", default="", metavar="TEXT")
-    shown.add_argument("--max", type=int, metavar="N", help="show this many")
+    shown.add_argument("--max", type=_read_count, metavar="N", help="show this many")
     shown.set_defaults(run=_list)
     described = _add_action(actions, "describe", "show one job")
     described.add_argument("name", metavar="NAME")
@@ -44,7 +50,7 @@ def add_command(commands: Any) -> None:
     described.set_defaults(run=_describe)
     logs = _add_action(actions, "logs", "print the log of a training job")
     logs.add_argument("name", metavar="NAME")
-    logs.add_argument("--lines", type=int, metavar="N", help="only the last N lines")
+    logs.add_argument("--lines", type=_read_count, metavar="N", help="only the last N lines")
     logs.add_argument("--follow", action="store_true", help="go on until the job has ended")
     logs.set_defaults(run=_logs)
     stopped = _add_action(actions, "stop", "stop jobs; their models are kept")
@@ -58,7 +64,7 @@ def add_command(commands: Any) -> None:
         "its training jobs. Jobs that run, data under s3/ and artifacts elsewhere are left alone.",
     )
     cleaned.add_argument("names", nargs="*", metavar="NAME", help="all ended jobs by default")
-    cleaned.add_argument("--older-than", type=float, metavar="DAYS", help="that ended before")
+    cleaned.add_argument("--older-than", type=_read_days, metavar="DAYS", help="that ended before")
     cleaned.add_argument("--dry-run", action="store_true", help="show what would be deleted")
     cleaned.add_argument("--yes", action="store_true", help="do not ask")
     cleaned.set_defaults(run=_clean)
@@ -76,8 +82,50 @@ def _add_action(
     return parser
 
 
+def _read_status(text: str) -> str:
+    if text not in _STATUSES:
+        known = f"one of {', '.join(_STATUSES)}.{closest(text, _STATUSES)}"
+        raise argparse.ArgumentTypeError(f"is {text!r}, but must be {known}")
+    return text
+
+
+def _read_count(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = -1
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"is {text!r}, but must be a whole number from 0 on")
+    return count
+
+
+def _read_days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = math.nan
+    if not 0 <= days < math.inf:
+        rule = "a finite number of at least 0, such as 30 or 0.5"
+        raise argparse.ArgumentTypeError(f"is {text!r}, but must be {rule}")
+    return days
+
+
+def _open_session(options: argparse.Namespace) -> LocalSession:
+    """Return the session on a root that is there; to look into one must not make it.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+    """
+    root = str(DEFAULT_LOCAL_ROOT) if options.root is None else options.root
+    if not os.path.isdir(os.path.expanduser(root)):
+        raise FileNotFoundError(
+            f"there is no folder {root!r}; name with --root the one that keeps the jobs"
+        )
+    return LocalSession(root)
+
+
 def _list(options: argparse.Namespace) -> int:
-    session = LocalSession(options.root)
+    session = _open_session(options)
     session.sagemaker_client.settle()
     jobs = JobCleaner(session.root).find_jobs()
     if options.tuning is not None:
@@ -119,7 +167,7 @@ def _describe_job(job: StoredJob, session: LocalSession) -> dict[str, Any]:
 
 
 def _describe(options: argparse.Namespace) -> int:
-    job = _find(options.name, LocalSession(options.root))
+    job = _find(options.name, _open_session(options))
     description = job.describe()
     if options.json:
         print(json.dumps(description, indent=2, default=_write_time))
@@ -213,7 +261,7 @@ def _print_table(title: str, values: Mapping[str, Any]) -> None:
 
 
 def _logs(options: argparse.Namespace) -> int:
-    session = LocalSession(options.root)
+    session = _open_session(options)
     job = _find(options.name, session)
     if isinstance(job, TuningJob):
         names = [one["TrainingJobName"] for one in job.training_jobs(sort_by="CreationTime")]
@@ -223,7 +271,8 @@ def _logs(options: argparse.Namespace) -> int:
     position: Any = None
     if options.lines is not None:
         position = session.find_log_end(job.name)
-        for line in session.read_last_lines(job.name, options.lines, position):
+        last = session.read_last_lines(job.name, options.lines, position) if options.lines else []
+        for line in last:
             print(line)
     while True:
         has_ended = job.describe()["TrainingJobStatus"] in _ENDED
@@ -236,7 +285,7 @@ def _logs(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    session = LocalSession(options.root)
+    session = _open_session(options)
     for job in [_find(name, session) for name in options.names]:
         before = job.describe()
         status = before.get("TrainingJobStatus") or before["HyperParameterTuningJobStatus"]
@@ -246,7 +295,7 @@ def _stop(options: argparse.Namespace) -> int:
 
 
 def _clean(options: argparse.Namespace) -> int:
-    session = LocalSession(options.root)
+    session = _open_session(options)
     with translate_errors():
         session.sagemaker_client.settle()
     cleaner = JobCleaner(session.root)

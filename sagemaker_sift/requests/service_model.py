@@ -10,10 +10,12 @@ Source: the service model that botocore carries (``sagemaker/2017-07-24``).
 from __future__ import annotations
 
 import functools
+import math
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import botocore.session
@@ -31,6 +33,7 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "double": (int, float),
     "boolean": (bool,),
 }
+_RANGES = {"integer": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 _URI_SHAPES = {"S3Uri", "S3ModelUri"}
 _UNICODE_CLASSES = {r"\p{L}": "a-zA-Z", r"\p{Z}": " ", r"\p{N}": "0-9"}
 _STAND_INS = {"L": "a", "Z": " ", "N": "0"}
@@ -38,7 +41,7 @@ SOURCE = "API model"
 
 
 class WrongType(Problem):
-    """A value of another type than the API's, so that nothing below it can be looked at."""
+    """A value that the API's type cannot hold, so that nothing below it can be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +103,14 @@ def _walk(value: Any, shape: Any, path: str, allow_files: bool) -> Iterator[Prob
     expected = _PYTHON_TYPES.get(shape.type_name)
     is_number_like_bool = isinstance(value, bool) and bool not in (expected or (bool,))
     if expected and (not isinstance(value, expected) or is_number_like_bool):
-        shown = "a secret" if "Environment[" in path else repr(value)
+        shown = "a secret" if "Environment[" in path else _show(value)
         article = "an" if shape.type_name[0] in "aeiou" else "a"
         message = f"is {shown}, but must be {article} {shape.type_name}."
         yield WrongType(path, message, SOURCE)
+        return
+    rule = _find_range(value, shape.type_name)
+    if rule:
+        yield WrongType(path, f"is {_show(value)}, but must be {rule}.", SOURCE)
         return
     if shape.type_name == "structure":
         yield from _walk_structure(value, shape, path, allow_files)
@@ -114,7 +121,59 @@ def _walk(value: Any, shape: Any, path: str, allow_files: bool) -> Iterator[Prob
         for key, item in value.items():
             yield from _walk(key, shape.key, f"{path} key {key!r}", allow_files)
             yield from _walk(item, shape.value, f"{path}[{key!r}]", allow_files)
-    yield from _check_rules(value, shape, path, allow_files)
+    if shape.type_name != "timestamp":
+        yield from _check_rules(value, shape, path, allow_files)
+
+
+def _find_range(value: Any, type_name: str) -> str:
+    """Return what a number or time must be if its type cannot hold it, else nothing."""
+    if type_name in _RANGES:
+        low, high = _RANGES[type_name]
+        return "" if low <= value <= high else f"a whole number from {low} to {high}"
+    try:
+        if type_name in {"float", "double"} and not math.isfinite(value):
+            return "a finite number"
+        if type_name == "timestamp":
+            read_timestamp(value)
+    except OverflowError:
+        return "a finite number of at most 1.7e308"
+    except ValueError:
+        return (
+            "a datetime, seconds since 1970 that lie in the years 1 to 9999, or ISO 8601 text "
+            "such as '2026-01-31T12:00:00Z'"
+        )
+    return ""
+
+
+def read_timestamp(value: Any) -> datetime:
+    """Return a time of a request; one without a zone is of UTC, as botocore reads it.
+
+    Args:
+        value: A ``datetime``, seconds since 1970, or ISO 8601 text.
+
+    Raises:
+        ValueError: If it is none of them, or out of the range of a ``datetime``.
+
+    Example:
+        >>> read_timestamp(0) == read_timestamp("1970-01-01")
+        True
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return datetime.fromtimestamp(value, tz=UTC)
+        except (OverflowError, OSError) as error:
+            raise ValueError(f"{_show(value)} seconds are out of range") from error
+    if not isinstance(value, datetime | str):
+        raise ValueError(f"{_show(value)} is no time")
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment.replace(tzinfo=UTC) if moment.utcoffset() is None else moment
+
+
+def _show(value: Any) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python does not write out a number of thousands of digits
+        return "a number of thousands of digits"
 
 
 def _walk_structure(value: Any, shape: Any, path: str, allow_files: bool) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sagemaker_sift.backends.local.client import LocalSageMaker
 from sagemaker_sift.contract.specification import ALGORITHM_NAME
-from sagemaker_sift.requests.service_model import find_violations
+from sagemaker_sift.requests.service_model import WrongType, find_violations
 
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-5, 500), st.floats(), st.text(max_size=8)
@@ -93,3 +93,24 @@ def test_whatever_is_checked_against_the_service_model_gives_problems(
     for problem in find_violations(operation, {"Tags": value, "AlgorithmName": value}):
         assert problem.path
         assert problem.message
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("TargetObjectiveMetricValue", 10**400, "must be a finite number of at most 1.7e308"),
+        ("TargetObjectiveMetricValue", float("nan"), "is nan, but must be a finite number"),
+        ("MaxRuntimeInSeconds", 10**400, "must be a whole number from -2147483648 to 2147483647"),
+        ("MaxRuntimeInSeconds", 10**5000, "is a number of thousands of digits, but must be"),
+    ],
+    ids=["float", "nan", "integer", "digits"],
+)
+def test_a_number_that_its_type_cannot_hold_is_a_problem(
+    field: str, value: float, words: str
+) -> None:
+    parent = "TuningJobCompletionCriteria" if field.startswith("Target") else "ResourceLimits"
+    request = {"HyperParameterTuningJobConfig": {parent: {field: value}}}
+    problems = find_violations("CreateHyperParameterTuningJob", request)
+    [found] = [problem for problem in problems if isinstance(problem, WrongType)]
+    assert words in str(found)
+    assert found.path == f"HyperParameterTuningJobConfig.{parent}.{field}"

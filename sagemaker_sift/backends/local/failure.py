@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
 
 from sagemaker_sift.contract.container import FAILURE_MAX_CHARS, ContainerPaths
 
@@ -14,15 +16,23 @@ class JobFailure(Exception):  # noqa: N818  # the end of a job, not of this prog
 def read_failure(paths: ContainerPaths) -> str:
     """Return what the training process left in its failure file, without a full stop; or ``""``.
 
+    Only a regular file is read: on a pipe that nobody writes to this would wait for ever.
+
     Args:
         paths: The process's ``/opt/ml``.
     """
     try:
-        with paths.failure.open(encoding="utf-8", errors="replace") as file:
+        with open(paths.failure, encoding="utf-8", errors="replace", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return ""
             text = file.read(FAILURE_MAX_CHARS)
     except OSError:
         return ""
     return text.strip().removesuffix(".")
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def describe_os_error(error: OSError) -> str:

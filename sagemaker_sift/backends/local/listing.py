@@ -7,13 +7,13 @@ ListTrainingJobsForHyperParameterTuningJob and ListAlgorithms.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sagemaker_sift.backends.local.response import build_error, check_request
+from sagemaker_sift.requests.service_model import read_timestamp
 
 DEFAULT_PAGE = 10
 """``MaxResults`` unless given."""
@@ -114,12 +114,11 @@ class Listing:
     def _find_start(self, token: str | None, rows: Sequence[Mapping[str, Any]]) -> int:
         if token is None:
             return 0
-        try:
-            name, position = json.loads(base64.urlsafe_b64decode(token.encode()))
-            position = int(position)
-        except (ValueError, TypeError, binascii.Error):
+        place = _read_token(token)
+        if place is None:
             message = f"NextToken is {token!r}, which no call of {self.operation} has returned."
-            raise build_error(self.operation, "ValidationException", message) from None
+            raise build_error(self.operation, "ValidationException", message)
+        name, position = place
         for idx, row in enumerate(rows):
             if row[self._name] == name:
                 return idx + 1
@@ -130,11 +129,22 @@ def read_time(value: Any) -> datetime:
     """Return a time of a request: a ``datetime``, seconds since 1970, or ISO 8601 text.
 
     A time without a zone is of UTC, as botocore reads it.
+
+    Raises:
+        ValueError: If it is none of them; a checked request has no such time.
     """
-    if isinstance(value, int | float):
-        return datetime.fromtimestamp(value, tz=UTC)
-    moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return read_timestamp(value)
+
+
+def _read_token(token: str) -> tuple[str, int] | None:
+    """Return what a token says, or ``None`` if it is not one that was made here."""
+    try:
+        name, position = json.loads(base64.urlsafe_b64decode(token.encode()))
+    except (ValueError, TypeError, RecursionError):  # the last of brackets without an end
+        return None
+    if not isinstance(name, str) or type(position) is not int or position < 0:
+        return None
+    return (name, position) if _write_token(name, position) == token else None
 
 
 def _write_token(name: str, position: int) -> str:

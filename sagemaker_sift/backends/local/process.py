@@ -9,7 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from sagemaker_sift.backends.local.failure import JobFailure
@@ -17,6 +18,9 @@ from sagemaker_sift.backends.local.failure import JobFailure
 _CHUNK_BYTES = 1 << 20
 _LONGEST_LINE_BYTES = 1 << 20
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_LONGEST_END_S = 5.0
+_POLL_S = 0.01
 _HAS_PROC = Path("/proc/self/stat").exists()
 
 
@@ -191,6 +195,43 @@ def find_members(leader: int) -> list[int]:
         if fields and fields[0] not in "ZX" and str(leader) in fields[2:4]:
             members.append(int(name))
     return members
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends; on Linux only.
+
+    So a daemon of a program, which has left its session, can still be found.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def find_children() -> list[int]:
+    """Return the children of this process, ended ones included; on Linux, else nothing."""
+    parent = str(os.getpid())
+    names = os.listdir("/proc") if _HAS_PROC else ()
+    stats = ((name, _read_stat(name)) for name in names if name.isdecimal())
+    return [int(name) for name, fields in stats if fields and fields[1] == parent]
+
+
+def end_children(spared: Collection[int] = ()) -> None:
+    """Send SIGKILL to the children of this process, and to those that it adopts thereby.
+
+    It waits for their end, but not for ever.
+
+    Args:
+        spared: Process ids of children that go on.
+    """
+    deadline = time.monotonic() + _LONGEST_END_S
+    while children := set(find_children()) - set(spared):
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(_POLL_S)
 
 
 def read_start_time(pid: int) -> str | None:

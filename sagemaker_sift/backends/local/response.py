@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from sagemaker_sift.backends.local.store import STORE_NAME
 from sagemaker_sift.contract.problem import Problem
 from sagemaker_sift.exceptions import InvalidRequestError
 from sagemaker_sift.requests.service_model import find_violations, load_shape
@@ -67,6 +68,12 @@ def storage_errors(operation: str) -> Iterator[None]:
         message = (
             f"The records under the root folder cannot be read or written ({error}). "
             "Free space there, or make it writable, and call again; nothing was changed."
+        )
+        raise build_error(operation, "InternalFailure", message) from error
+    except sqlite3.DatabaseError as error:
+        message = (
+            f"The file {STORE_NAME!r} under the root folder is damaged or not one of this program "
+            f"({error}). Restore it from a copy, or choose another root folder."
         )
         raise build_error(operation, "InternalFailure", message) from error
     except OSError as error:

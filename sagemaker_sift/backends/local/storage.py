@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 
 class LocalStorage:
@@ -38,17 +38,19 @@ class LocalStorage:
         """Return the path of a ``file://`` or ``s3://`` URI.
 
         ``file://`` is used in place; ``s3://bucket/key`` is the folder ``s3/bucket/key`` of
-        the root, so that scripts written for AWS run unchanged.
+        the root, so that scripts written for AWS run unchanged. What follows the bucket is the
+        key as it stands, ``#``, ``?`` and ``%`` included; in ``file://`` only ``%`` escapes.
 
         Raises:
             ValueError: If it is neither, or leaves the root.
         """
-        parts = urlsplit(uri)
-        if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
-            return Path(unquote(parts.path))
-        if parts.scheme == "s3" and parts.netloc:
-            bucket = self.root / "s3" / parts.netloc
-            path = bucket / parts.path.lstrip("/")
+        scheme, _, rest = uri.partition("://")
+        host, slash, key = rest.partition("/")
+        if scheme.lower() == "file" and slash and host in {"", "localhost"}:
+            return Path(unquote(f"/{key}"))
+        if scheme.lower() == "s3" and host not in {"", "."}:
+            bucket = self.root / "s3" / host
+            path = bucket / key.lstrip("/")
             if ".." in path.parts:
                 raise ValueError(f"{uri!r} leaves its bucket; write the key without '..'.")
             return path

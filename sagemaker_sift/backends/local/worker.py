@@ -7,6 +7,7 @@ when it was idle for long. Why there is one: docs/decisions/0008.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -15,11 +16,13 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from sagemaker_sift.backends.local.detached import leave_caller
 from sagemaker_sift.backends.local.guard import Guard, close_descriptors
 from sagemaker_sift.backends.local.order import JobOrder, receive_order
 from sagemaker_sift.backends.local.preparation import Preparation, can_fork
+from sagemaker_sift.backends.local.process import adopt_orphans, end_children, find_children
 from sagemaker_sift.backends.local.storage import LocalStorage
 from sagemaker_sift.backends.local.supervisor import Supervisor, write_error
 from sagemaker_sift.backends.local.world import select_load_time
@@ -105,6 +108,8 @@ class Worker:
 
 def _supervise(order: JobOrder, lock: int, preparation: Preparation) -> None:
     guard = Guard.start(lock)
+    guards = find_children()
+    adopt_orphans()
     supervisor = Supervisor(
         order.root,
         order.job_name,
@@ -114,8 +119,16 @@ def _supervise(order: JobOrder, lock: int, preparation: Preparation) -> None:
     )
     signal.signal(signal.SIGTERM, lambda *_: supervisor.ask_to_stop())
     supervisor.run()
+    end_children(spared=guards)  # daemons of the program
     guard.dismiss()  # not if that raised: then it ends what may still train
-    (supervisor.folder / "lock").unlink(missing_ok=True)
+    _remove_lock(supervisor.folder / "lock", lock)
+
+
+def _remove_lock(path: Path, lock: int) -> None:
+    """Delete the file of a lock unless it is that of another job, which has taken the name."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(lock), os.stat(path)):
+            path.unlink()
 
 
 def _list_descriptors() -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -114,7 +115,32 @@ def test_a_row_that_was_deleted_meanwhile_does_not_end_the_pages() -> None:
     assert [row["TrainingJobName"] for row in rest][-1] == "job-3"
 
 
-@pytest.mark.parametrize("token", ["x", "bm90IGpzb24=", "WzFd"], ids=["text", "no-json", "short"])
+def encode(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("x", "bm90IGpzb24=", "WzFd", "\ud800"),
+        *map(encode, ('["a", 1e400]', '["a", NaN]', '["a", -5]', '["a", true]', '["a", "3"]')),
+        *map(encode, ("[null, 1]", '{"a": 1, "b": 2}', '["a",1]', "[" * 6000)),
+    ],
+    ids=[
+        *(
+            "text",
+            "no-json",
+            "short",
+            "surrogate",
+            "infinite",
+            "nan",
+            "negative",
+            "bool",
+            "digits",
+        ),
+        *("nameless", "fields", "other-spaces", "deep"),
+    ],
+)
 def test_a_token_of_somebody_else_is_refused(token: str) -> None:
     with pytest.raises(ClientError, match="NextToken is"):
         build_listing().cut({"NextToken": token}, ROWS)
@@ -130,3 +156,28 @@ def test_ten_rows_are_a_page_unless_told_otherwise() -> None:
 def test_unknown_arguments_are_refused_with_the_right_name() -> None:
     with pytest.raises(ClientError, match="StatusEquals"):
         build_listing().check({"StatusEqual": "Failed"})
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "now", "2020-13-45", float("nan"), 1e300, -1e18, 10**400, 10**5000, True, [], {}, b"x"],
+    ids=[
+        *("empty", "word", "month", "nan", "huge", "before-years", "int", "digits", "bool"),
+        *("list", "map", "bytes"),
+    ],
+)
+def test_what_is_no_time_is_refused(value: Any) -> None:
+    with pytest.raises(ClientError, match=r"`CreationTimeAfter` is .*must be a datetime, .*ISO"):
+        build_listing().check({"CreationTimeAfter": value})
+    with pytest.raises(ValueError, match=r"."):
+        read_time(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [datetime.min, datetime.max, 0, -1.5, "2026-11-21", "2026-11-21T00:00:00+02:00"],
+    ids=["first", "last", "epoch", "before-epoch", "day", "zone"],
+)
+def test_every_time_that_is_accepted_can_be_compared(value: Any) -> None:
+    build_listing().check({"CreationTimeAfter": value})
+    assert len(select(CreationTimeAfter=value)) == (0 if value == datetime.max else 3)

@@ -5,12 +5,15 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from sagemaker_sift.backends.local.lock import acquire_lock, is_locked
+from sagemaker_sift.backends.local.response import storage_errors
 from sagemaker_sift.backends.local.storage import LocalStorage, to_file_uri
 from sagemaker_sift.backends.local.store import Record, RecordExistsError, RecordStore
 from tests.supports.local_job import build_record
@@ -120,10 +123,23 @@ def test_uris_lie_where_they_are_expected(tmp_path: Path) -> None:
     assert storage.to_path("s3://bucket/a/b") == tmp_path / "s3" / "bucket" / "a" / "b"
     odd = tmp_path / "with space & #"
     assert storage.to_path(to_file_uri(odd)) == odd
+    assert storage.to_path("file://localhost/a%20b") == Path("/a b")
+
+
+@pytest.mark.parametrize("key", ["run#1/a", "run?x=1/a", "run%201/a", "a;b@c:d"])
+def test_a_key_is_taken_as_it_stands(tmp_path: Path, key: str) -> None:
+    storage = LocalStorage(tmp_path)
+    assert storage.to_path(f"s3://bucket/{key}") == tmp_path / "s3/bucket" / key
+    if "%" not in key:
+        assert storage.to_path(f"file:///data/{key}") == Path("/data") / key
 
 
 @pytest.mark.parametrize(
-    "uri", ["http://x/y", "data/train", "s3://", "s3://b/../../etc", "file://host/x"]
+    "uri",
+    [
+        *("http://x/y", "data/train", "s3://", "s3:///key", "s3://./key", "s3://b/../../etc"),
+        *("s3://b/#/../../../etc", "file://host/x", "file://", "file:x"),
+    ],
 )
 def test_other_uris_are_refused(tmp_path: Path, uri: str) -> None:
     with pytest.raises(ValueError, match=r"neither|leaves its bucket"):
@@ -181,3 +197,15 @@ def test_a_record_that_must_stay_is_not_deleted(tmp_path: Path) -> None:
     assert store.training_jobs.read("job") is not None
     with pytest.raises(KeyError):
         store.training_jobs.delete("other", lambda record: None)
+
+
+def test_a_file_that_is_no_database_is_told_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    path.write_bytes(b"garbage" * 1000)
+    with (
+        pytest.raises(ClientError, match=r"'store.sqlite' .* is damaged .*Restore it") as caught,
+        storage_errors("ListTrainingJobs"),
+        closing(sqlite3.connect(path)) as connection,
+    ):
+        connection.execute("SELECT * FROM records")
+    assert caught.value.response["Error"]["Code"] == "InternalFailure"

@@ -12,7 +12,14 @@ import pytest
 from sagemaker_sift.backends.local.launcher import JobLauncher
 from sagemaker_sift.backends.local.preparation import Preparation
 from sagemaker_sift.backends.local.store import Record
-from tests.supports.local_job import read_log, run_job
+from tests.supports.local_job import (
+    add_job,
+    is_running,
+    launch,
+    read_log,
+    run_job,
+    wait_until,
+)
 
 TELL = """
 import json, os, signal, sys
@@ -244,3 +251,50 @@ def test_what_loads_with_the_libraries_must_be_the_same(
 ) -> None:
     assert Preparation({"OMP_NUM_THREADS": "1"}).suits(environment) is expected
     assert not Preparation(environment, is_complete=False).suits(environment)
+
+
+DAEMON = """
+import os, signal
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.setsid()
+        is_first = os.fork() != 0
+        signal.alarm(90)
+        os.write(writing, b"%d " % os.getpid())
+        for descriptor in (1, 2, reading, writing):
+            os.close(descriptor)
+        while True:
+            signal.pause()
+    os._exit(0)
+os.close(writing)
+os.wait()
+print(os.read(reading, 100).decode() + os.read(reading, 100).decode())
+"""
+
+
+def test_a_daemon_of_the_program_ends_with_its_job(launcher: JobLauncher, tmp_path: Path) -> None:
+    record, log = run(launcher, tmp_path, DAEMON)
+    assert record["TrainingJobStatus"] == "Completed"
+    pids = [int(word) for word in log.split()]
+    assert pids
+    assert not any(map(is_running, pids))
+    assert not (tmp_path / "training-jobs" / "job" / "lock").exists()
+
+
+def test_the_lock_of_another_job_of_the_same_name_is_left_alone(
+    launcher: JobLauncher, tmp_path: Path
+) -> None:
+    program = """
+import os
+os.unlink("../lock")
+open("../lock", "w").close()
+print(os.getppid())
+"""
+    folder = add_job(tmp_path, program)
+    launch(launcher, folder)
+    wait_until(lambda: bool(read_log(tmp_path)), "the first line")
+    supervisor = int(read_log(tmp_path)[0])
+    wait_until(lambda: not is_running(supervisor), "the end of the supervisor")
+    assert (folder / "lock").exists()
