@@ -125,6 +125,9 @@ def _open_session(options: argparse.Namespace) -> LocalSession:
 
 
 def _list(options: argparse.Namespace) -> int:
+    if options.root is None and not DEFAULT_LOCAL_ROOT.expanduser().exists():
+        print("no jobs")  # nothing was ever launched
+        return 0
     session = _open_session(options)
     session.sagemaker_client.settle()
     jobs = JobCleaner(session.root).find_jobs()
@@ -271,7 +274,7 @@ def _logs(options: argparse.Namespace) -> int:
     position: Any = None
     if options.lines is not None:
         position = session.find_log_end(job.name)
-        last = session.read_last_lines(job.name, options.lines, position) if options.lines else []
+        last = session.read_last_lines(job.name, options.lines, position)
         for line in last:
             print(line)
     while True:

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from sagemaker_sift.backends.aws.buckets import BucketDirectory
 from sagemaker_sift.backends.aws.clients import AwsClients
@@ -314,7 +314,7 @@ class Session(JobSession):
             BackendError: If it cannot be read.
         """
         if not is_s3_uri(uri):
-            return Path(unquote(urlsplit(uri).path) if uri.startswith("file:") else uri)
+            return Path(unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri)
         folder = self._cache_folder or choose_cache_folder(os.environ)
         return ObjectCache(self._clients.get("s3"), Path(folder).expanduser()).fetch(uri)
 

@@ -100,7 +100,8 @@ class JobSession(ABC):
             job_name: The training job.
             num_lines: How many at most.
         """
-        return self.read_log(job_name)[0][-num_lines:]
+        lines = self.read_log(job_name)[0]
+        return lines[len(lines) - min(num_lines, len(lines)) :]
 
     @abstractmethod
     def read_metrics(self, job_name: str) -> list[MetricPoint]:

@@ -170,7 +170,7 @@ class LocalSession(JobSession):
                 lines = complete.decode("utf-8", "replace").splitlines()
                 # the first line may have lost its beginning, so one more is wanted
                 if start == 0 or len(lines) > num_lines:
-                    return lines[-num_lines:]
+                    return lines[len(lines) - min(num_lines, len(lines)) :]
                 size *= 4
 
     def find_log_end(self, job_name: str) -> int:

@@ -271,6 +271,7 @@ def test_the_end_of_a_long_log_is_found_without_reading_it_all(tmp_path: Path) -
     assert session.read_log("job", end)[0] == ["unfinished line"]
     assert session.find_log_end("none") == 0
     assert session.read_last_lines("none", 3) == []
+    assert session.read_last_lines("job", 0) == []
 
 
 def test_jobs_of_every_age_are_told_by_their_end(root: Path) -> None:
@@ -304,7 +305,9 @@ def test_the_default_root_is_not_made_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert main(["local", "list"]) == 1
+    assert main(["local", "list"]) == 0
+    assert capsys.readouterr().out == "no jobs\n"
+    assert main(["local", "clean"]) == 1
     assert "there is no folder '~/.sagemaker-sift/local'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
