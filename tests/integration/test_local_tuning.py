@@ -203,6 +203,7 @@ def test_hyperband_stops_bad_jobs_keeps_their_models_and_shares_the_threads(
         described = session.sagemaker_client.describe_training_job(
             TrainingJobName=job["TrainingJobName"]
         )
+        assert described["SecondaryStatusTransitions"][-1]["StatusMessage"]  # why, in words
         model = described["ModelArtifacts"]["S3ModelArtifacts"].removeprefix("file://")
         with tarfile.open(model) as tar:
             threads = tar.extractfile("threads.txt")

@@ -247,7 +247,8 @@ class Supervisor:
             elif self._stop_reason:
                 if self._lost:
                     record["Local"].setdefault("Lost", self._find_who_was_lost(record))
-                set_status(record, "Stopped", self._stop_reason, now, message=self._lost)
+                message = self._lost or record["Local"].get("Reason", "")
+                set_status(record, "Stopped", self._stop_reason, now, message=message)
             elif exit_code == EXIT_SUCCESS:
                 set_status(record, "Completed", "Completed", now)
             else:
