@@ -143,12 +143,12 @@ def launcher(tmp_path: Path) -> JobLauncher:
 def test_each_pass_has_a_pipe_of_its_own_also_after_one_that_was_closed_early(
     launcher: JobLauncher, tmp_path: Path, folder: Path
 ) -> None:
-    (folder / "z").write_text("x" * (1 << 20))
+    (folder / "z").write_text("x" * (1 << 19))
     record = run_job(launcher, tmp_path, READ_TWICE, **piped(folder))
     assert record["TrainingJobStatus"] == "Completed"
-    whole = "onetwothreefour" + "x" * (1 << 20)
+    whole = "onetwothreefour" + "x" * (1 << 19)
     lines = read_log(tmp_path)
-    assert [len(line) for line in lines] == [len(whole), len(whole), 1, 7]
+    assert [len(line) for line in lines] == [len(whole), len(whole), 1, 6]
     assert lines[:2] == [whole, whole]
     assert lines[2:] == ["o", str(len(whole))]
 
