@@ -11,7 +11,7 @@ import os
 import time
 from pathlib import Path
 
-_TRIES = 5
+_TRIES = 10
 _PAUSE_S = 0.01
 
 
