@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 
 import torch
 
+from smart_sifting._core.tensor_rows import as_list, concatenate_along, select_along
 from smart_sifting.exceptions import UnsupportedDataFormatException
 
 Kind = Literal["rows", "columns", "samples", "features", "shared"]
@@ -74,8 +75,12 @@ class FormattedBatch:
     def __len__(self) -> int:
         return self.num_samples
 
-    def select(self, sample_idx: Sequence[int]) -> Self:
-        """Return a batch of the samples at ``sample_idx``, in that order."""
+    def select(self, sample_idx: Sequence[int] | torch.Tensor) -> Self:
+        """Return a batch of the samples at ``sample_idx``, in that order.
+
+        Args:
+            sample_idx: Which ones; numbers, or a tensor of them, int64, shape ``(K,)``.
+        """
         data = select_samples(self.data, self.layout, sample_idx)
         return type(self)(data, self.layout, len(sample_idx))
 
@@ -138,13 +143,14 @@ def _describe(layout: Layout | None) -> str:
     return _DESCRIPTIONS[layout.kind] if layout else "missing"
 
 
-def select_samples(value: Any, layout: Layout, sample_idx: Sequence[int]) -> Any:
+def select_samples(value: Any, layout: Layout, sample_idx: Sequence[int] | torch.Tensor) -> Any:
     """Return a structure like ``value`` with only some of the samples.
 
     Args:
         value: The batch, or a part of it.
         layout: Its layout.
-        sample_idx: Which samples, in which order. A range gives views of tensors by row.
+        sample_idx: Which samples, in which order. A range gives views of tensors by row; a
+            tensor, int64, shape ``(K,)``, on the CPU, costs nothing per sample.
 
     Returns:
         The same types, holding ``len(sample_idx)`` samples.
@@ -156,7 +162,7 @@ def select_samples(value: Any, layout: Layout, sample_idx: Sequence[int]) -> Any
     if layout.kind in ("rows", "columns"):
         return select_along(value, 0 if layout.kind == "rows" else 1, sample_idx)
     if layout.kind == "samples":
-        return like_container(value, {i: value[idx] for i, idx in enumerate(sample_idx)})
+        return like_container(value, {i: value[idx] for i, idx in enumerate(as_list(sample_idx))})
     if layout.kind == "shared":
         return value
     parts = {
@@ -195,56 +201,6 @@ def concatenate_samples(values: Sequence[Any], layout: Layout) -> Any:
         for key, child in layout.children.items()
     }
     return like_container(newest, parts)
-
-
-def select_along(values: torch.Tensor, dim: int, sample_idx: Sequence[int]) -> torch.Tensor:
-    """Return the slices of a tensor at ``sample_idx``; a view for a range of rows.
-
-    Columns come contiguous, as a tensor from a loader is, so that ``.view`` works on them.
-
-    Args:
-        values: Tensor of any dtype, on any device.
-        dim: The dimension that counts samples.
-        sample_idx: Indices along it.
-
-    Returns:
-        The slices, in the order of ``sample_idx``.
-
-    Example:
-        >>> select_along(torch.tensor([5, 6, 7]), 0, range(1, 3))
-        tensor([6, 7])
-    """
-    if isinstance(sample_idx, range) and sample_idx.step == 1:
-        part = values.narrow(dim, sample_idx.start, len(sample_idx))
-        return part.contiguous() if dim else part
-    idx = torch.tensor(sample_idx, dtype=torch.int64, device="cpu")
-    return values.index_select(dim, idx.to(values.device, non_blocking=True))
-
-
-def concatenate_along(tensors: Sequence[torch.Tensor], dim: int) -> torch.Tensor:
-    """Return tensors joined along the dimension that counts samples.
-
-    Args:
-        tensors: At least one tensor.
-        dim: The dimension that counts samples.
-
-    Returns:
-        One tensor.
-
-    Raises:
-        UnsupportedDataFormatException: If the samples differ in shape.
-
-    Example:
-        >>> concatenate_along([torch.tensor([1]), torch.tensor([2])], 0)
-        tensor([1, 2])
-    """
-    sample_shapes = {(*tensor.shape[:dim], *tensor.shape[dim + 1 :]) for tensor in tensors}
-    if len(sample_shapes) > 1:
-        raise UnsupportedDataFormatException(
-            f"Samples of shapes {sorted(sample_shapes)} cannot be pooled into one batch. Pad them "
-            "to one shape in the wrapped loader's `collate_fn`, or pass `batch_transforms`."
-        )
-    return torch.cat(list(tensors), dim)
 
 
 def copy_containers(value: Any) -> Any:

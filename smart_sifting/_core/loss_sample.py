@@ -7,13 +7,19 @@ from typing import Any
 
 import torch
 
+from smart_sifting._core.loss_history import keep_finite
+
 DEFAULT_PERCENTS = (5.0, 25.0, 50.0, 75.0, 95.0)
+
+
+_MAX_WAITING = 16
 
 
 class LossSample:
     """Every n-th finite loss, where n doubles whenever there are too many.
 
-    Adding costs a slice of a CPU tensor; the memory is bounded however long training lasts.
+    Adding only takes note of a tensor; one look at several of them at once is cheaper than one at
+    each. The memory is bounded however long training lasts.
 
     Args:
         capacity: How many losses are held at most, ``>= 2``.
@@ -30,6 +36,7 @@ class LossSample:
 
     def __init__(self, capacity: int = 1024) -> None:
         self._capacity = capacity
+        self._waiting: list[torch.Tensor] = []
         self._parts: list[torch.Tensor] = []
         self._num_held = 0
         self._stride = 1
@@ -39,21 +46,17 @@ class LossSample:
         """Add losses in the order in which they came.
 
         Args:
-            losses: Shape ``(N,)``, float32, on the CPU; NaN and infinite ones are left out.
+            losses: Shape ``(N,)``, float32, on the CPU; NaN and infinite ones are left out. The
+                tensor is looked at later: do not change it.
         """
-        finite = losses[losses.isfinite()]
-        part = finite[-self._num_seen % self._stride :: self._stride]
-        self._num_seen += finite.numel()
-        if part.numel():
-            self._parts.append(part.clone())
-            self._num_held += part.numel()
-        while self._num_held > self._capacity:
-            self._stride *= 2
-            self._set(self.values()[::2])
+        self._waiting.append(losses)
+        if len(self._waiting) >= _MAX_WAITING:
+            self._sample_waiting()
 
     def values(self) -> torch.Tensor:
         """Return the losses held, oldest first, shape ``(M,)`` with ``M <= capacity``."""
-        return torch.cat(self._parts) if self._parts else torch.empty(0, device="cpu")
+        self._sample_waiting()
+        return self._join_parts()
 
     def percentiles(self, percents: Sequence[float] = DEFAULT_PERCENTS) -> list[float]:
         """Return percentiles of the losses held, interpolated linearly.
@@ -70,10 +73,11 @@ class LossSample:
         for percent in percents:
             if not 0 <= percent <= 100:
                 raise ValueError(f"percent {percent!r} was asked for, but must be in 0..100.")
-        if not self._num_held:
+        held = self.values()
+        if not held.numel():
             return [float("nan")] * len(percents)
         shares = torch.tensor(percents, dtype=torch.float64, device="cpu") / 100
-        found: list[float] = self.values().double().quantile(shares).tolist()
+        found: list[float] = held.double().quantile(shares).tolist()
         return found
 
     def state_dict(self) -> dict[str, Any]:
@@ -84,7 +88,25 @@ class LossSample:
         """Continue from what :meth:`state_dict` returned."""
         self._stride = state["stride"]
         self._num_seen = state["num_seen"]
+        self._waiting = []
         self._set(state["values"].cpu())
+
+    def _sample_waiting(self) -> None:
+        if not self._waiting:
+            return
+        finite = keep_finite(torch.cat(self._waiting))
+        self._waiting = []
+        part = finite[-self._num_seen % self._stride :: self._stride].clone()
+        self._num_seen += finite.numel()
+        if part.numel():
+            self._parts.append(part)
+            self._num_held += part.numel()
+        while self._num_held > self._capacity:
+            self._stride *= 2
+            self._set(self._join_parts()[::2])
+
+    def _join_parts(self) -> torch.Tensor:
+        return torch.cat(self._parts) if self._parts else torch.empty(0, device="cpu")
 
     def _set(self, values: torch.Tensor) -> None:
         self._parts = [values.clone()]

@@ -13,7 +13,7 @@ import torch
 
 def percentile(
     loss_B: torch.Tensor,
-    history_H: torch.Tensor,
+    sorted_H: torch.Tensor,
     num_losses: torch.Tensor | int,
     position_B: torch.Tensor,
 ) -> torch.Tensor:
@@ -25,7 +25,8 @@ def percentile(
 
     Args:
         loss_B: Finite per-sample losses, shape ``(B,)``, float32.
-        history_H: Recent losses, shape ``(H,)``, float32, same device; unused places hold +inf.
+        sorted_H: Recent losses, ascending, shape ``(H,)``, float32, same device; unused places
+            hold +inf.
         num_losses: How many places are used, ``>= 1``; a number or a 0-d tensor.
         position_B: Positions between the two shares, in ``[0, 1]``, shape ``(B,)``, float32.
 
@@ -37,11 +38,10 @@ def percentile(
         >>> percentile(torch.tensor([2.0, 4.0]), history, 4, torch.tensor([0.5, 1.0]))
         tensor([0.5000, 1.0000])
     """
-    sorted_H = history_H.sort().values
     num_below_B = torch.searchsorted(sorted_H, loss_B, right=False)
     num_not_above_B = torch.searchsorted(sorted_H, loss_B, right=True)
-    rank_B = num_below_B + position_B * (num_not_above_B - num_below_B)
-    return rank_B / num_losses
+    rank_B = position_B * (num_not_above_B - num_below_B)
+    return rank_B.add_(num_below_B).div_(num_losses)
 
 
 def keep_probability(percentile_B: torch.Tensor, *, beta: float) -> torch.Tensor:
@@ -60,4 +60,24 @@ def keep_probability(percentile_B: torch.Tensor, *, beta: float) -> torch.Tensor
         >>> keep_probability(torch.tensor([0.0, 0.5, 1.0]), beta=2.0)
         tensor([0.0000, 0.2500, 1.0000])
     """
-    return percentile_B**beta
+    return percentile_B.pow(beta)
+
+
+def mean_keep_probability(beta: float, *, max_percentile: float = 1.0) -> float:
+    """Return the expected kept fraction: ``max_percentile ** (1 + beta) / (1 + beta)``.
+
+    It is the mean of ``percentile ** beta`` over uniform percentiles, those above the cut as 0.
+
+    Args:
+        beta: Selectivity, positive and finite.
+        max_percentile: Samples of a higher percentile are dropped, in (0, 1].
+
+    Returns:
+        A number in (0, 1).
+
+    Example:
+        >>> mean_keep_probability(1), mean_keep_probability(1, max_percentile=0.5)
+        (0.5, 0.125)
+    """
+    kept: float = max_percentile ** (1 + beta) / (1 + beta)
+    return kept

@@ -11,13 +11,17 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from smart_sifting._core.accumulator import Accumulator
+from smart_sifting._core.batch_scoring import check_transformed
 from smart_sifting._core.formats import BatchFormats
 from smart_sifting._core.layouts import FormattedBatch, copy_containers
-from smart_sifting._core.pipeline import check_transformed
 from smart_sifting._core.scoring import LossImplementation, find_inner_model, score_batch
 from smart_sifting._core.selection import Selector
 from smart_sifting._pilot.stopwatch import Stopwatch
-from smart_sifting.data_model.data_model_interface import SiftingBatch, SiftingBatchTransform
+from smart_sifting.data_model.data_model_interface import (
+    SiftingBatch,
+    SiftingBatchTransform,
+    take_samples,
+)
 
 _BETA = 1.0  # keeps one half: the price of pooling, per kept sample, is hardly another elsewhere
 _HISTORY_LENGTH = 500
@@ -88,14 +92,14 @@ class BatchPilot:
         with measure("select"):
             selection = self._selector.select(loss_B)
         with measure("pool"):
-            kept_idx = selection.kept_idx
-            if kept_idx:
-                is_whole = len(kept_idx) == num_samples
-                self._pool.add(poolable if is_whole else poolable.select(kept_idx))
+            if selection.num_kept:
+                is_whole = selection.num_kept == num_samples
+                kept = poolable if is_whole else take_samples(poolable, selection.kept_positions)
+                self._pool.add(kept)
             batch_size = max(self._loader_batch_size or 0, num_samples)
             if self._pool.num_samples >= batch_size:
                 self._give(self._pool.take(batch_size))
-        return transformed, num_samples, len(kept_idx)
+        return transformed, num_samples, selection.num_kept
 
     def train(self, transformed: Any, batch: Any, num_samples: int) -> None:
         """Train on the whole batch: forward, backward and, with an optimizer, its step.

@@ -15,6 +15,7 @@ import torch
 
 from smart_sifting._core.formats import BY_FEATURE, BatchFormats
 from smart_sifting._core.layouts import (
+    FormattedBatch,
     Layout,
     check_alike,
     concatenate_samples,
@@ -71,8 +72,7 @@ class SiftingBatch:
         Raises:
             UnsupportedDataFormatException: If an attribute does not hold one entry per sample.
         """
-        (layout,) = _find_layouts([self])
-        return self._like(select_samples(vars(self), layout, sample_idx))
+        return self._take(sample_idx)
 
     def concatenate(self, others: Sequence[Self]) -> Self:
         """Return a batch of this one's samples followed by those of the others.
@@ -92,10 +92,34 @@ class SiftingBatch:
         check_alike(layouts)
         return self._like(concatenate_samples([vars(part) for part in parts], layouts[0]))
 
+    def _take(self, sample_idx: Sequence[int] | torch.Tensor) -> Self:
+        """Do as :meth:`select`, which has no other work, with a tensor of indices too."""
+        (layout,) = _find_layouts([self])
+        return self._like(select_samples(vars(self), layout, sample_idx))
+
     def _like(self, values: dict[str, Any]) -> Self:
         clone = copy.copy(self)
         vars(clone).update(values)
         return clone
+
+
+def take_samples(
+    batch: FormattedBatch | SiftingBatch, idx_K: torch.Tensor
+) -> FormattedBatch | SiftingBatch:
+    """Return a batch of some of the samples, for indices in a tensor.
+
+    Args:
+        batch: A SiftingBatch that overrides ``select`` gets a list of numbers there.
+        idx_K: Which ones, int64, shape ``(K,)``, on the CPU.
+
+    Returns:
+        What ``batch.select`` returns.
+    """
+    if isinstance(batch, FormattedBatch):
+        return batch.select(idx_K)
+    if type(batch).select is SiftingBatch.select:
+        return batch._take(idx_K)
+    return batch.select(idx_K.tolist())
 
 
 def _find_layouts(parts: Sequence[SiftingBatch]) -> list[Layout]:

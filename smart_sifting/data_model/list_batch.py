@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import torch
 
-from smart_sifting._core.layouts import concatenate_along, select_along
+from smart_sifting._core.tensor_rows import as_list, concatenate_along, select_along
 from smart_sifting.data_model.data_model_interface import SiftingBatch
 from smart_sifting.exceptions import UnsupportedDataFormatException
 
@@ -42,11 +42,6 @@ class ListBatch(SiftingBatch):
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def select(self, sample_idx: Sequence[int]) -> Self:
-        """Return a batch of the samples at ``sample_idx``, in that order."""
-        labels = None if self.labels is None else _select(self.labels, sample_idx)
-        return self._like({"inputs": _select(self.inputs, sample_idx), "labels": labels})
-
     def concatenate(self, others: Sequence[Self]) -> Self:
         """Return a batch of this one's samples followed by those of the others.
 
@@ -73,11 +68,15 @@ class ListBatch(SiftingBatch):
             }
         )
 
+    def _take(self, sample_idx: Sequence[int] | torch.Tensor) -> Self:
+        labels = None if self.labels is None else _select(self.labels, sample_idx)
+        return self._like({"inputs": _select(self.inputs, sample_idx), "labels": labels})
 
-def _select(values: Any, sample_idx: Sequence[int]) -> Any:
+
+def _select(values: Any, sample_idx: Sequence[int] | torch.Tensor) -> Any:
     if isinstance(values, torch.Tensor):
         return select_along(values, 0, sample_idx)
-    return [values[idx] for idx in sample_idx]
+    return [values[idx] for idx in as_list(sample_idx)]
 
 
 def _concatenate(parts: list[Any]) -> Any:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from smart_sifting import SiftingBatch
+from smart_sifting.data_model.data_model_interface import take_samples
 
 
 class BatchSuite:
@@ -25,6 +28,13 @@ class BatchSuite:
         selected = self.make([10, 11, 12, 13]).select([3, 0, 2])
         assert self.read_ids(selected) == [13, 10, 12]
         assert len(selected) == 3
+
+    def test_a_tensor_of_indices_takes_the_same_samples(self) -> None:
+        batch = self.make([10, 11, 12, 13])
+        taken = take_samples(batch, torch.tensor([3, 0, 2]))
+        assert self.read_ids(taken) == [13, 10, 12]
+        assert type(taken) is type(batch)
+        assert len(taken) == 3
 
     def test_selecting_a_range_takes_neighbours(self) -> None:
         assert self.read_ids(self.make([10, 11, 12, 13]).select(range(1, 3))) == [11, 12]

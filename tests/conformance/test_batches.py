@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import pytest
 import torch
 
 from smart_sifting import ListBatch, SiftingBatch, TensorBatch, UnsupportedDataFormatException
+from smart_sifting.data_model.data_model_interface import take_samples
 from tests.conformance.batch_suite import BatchSuite
 
 
@@ -120,3 +122,17 @@ def test_an_attribute_without_one_entry_per_sample_is_told() -> None:
     batch.shape = (3, 224, 224)  # type: ignore[attr-defined]
     with pytest.raises(UnsupportedDataFormatException, match=r"`batch\['shape'\]` does not hold"):
         batch.select([0])
+
+
+def test_a_select_of_the_users_own_gets_a_list_of_numbers() -> None:
+    given: list[Sequence[int]] = []
+
+    class Own(ListBatch):
+        def select(self, sample_idx: Sequence[int]) -> Self:
+            given.append(sample_idx)
+            return super().select(sample_idx)
+
+    taken: Any = take_samples(Own(["a", "b", "c"]), torch.tensor([2, 0]))
+    assert taken.inputs == ["c", "a"]
+    assert given == [[2, 0]]
+    assert [type(idx) for idx in given[0]] == [int, int]

@@ -67,10 +67,10 @@ def test_with_nothing_sifted_out_training_equals_the_plain_loop_bit_for_bit(
     assert all(torch.equal(plain[name], sifted[name]) for name in plain)
 
 
-def test_half_is_kept_and_the_history_is_on_the_device() -> None:
+def test_half_is_kept_and_the_losses_come_over_to_the_cpu() -> None:
     _, loader = train(1.0, uses_amp=False)
     assert loader.statistics.scored_kept_fraction == pytest.approx(0.5, abs=0.1)
-    assert loader._run._pipeline.selector.history._places.is_cuda
+    assert loader._run._pipeline.selector.history.losses().device.type == "cpu"
 
 
 def test_scoring_is_timed_by_the_device() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import logging.config
+import math
 import shelve
 import sys
 import types
@@ -17,6 +18,7 @@ from smart_sifting import UnsupportedDataFormatException
 from smart_sifting._core.formats import BatchFormats
 from smart_sifting._core.layouts import FormattedBatch, copy_containers
 from smart_sifting._core.pool_state import from_plain, to_plain
+from smart_sifting._core.tensor_rows import concatenate_along, select_along
 
 
 class Pair(NamedTuple):
@@ -297,3 +299,32 @@ def test_a_state_whose_items_do_not_fit_the_class_stays_plain() -> None:
     assert from_plain({"class": "", "values": {"a": 1}}) == {"a": 1}
     state = {"class": "", "values": {"a": 1}, "containers": [[[], f"{__name__}:Counted"]]}
     assert from_plain(state) == {"a": 1}
+
+
+@pytest.mark.parametrize("shape", [(6, 3, 4, 5), (6, 2, 3, 4, 5)])
+def test_images_whose_channels_are_last_in_memory_stay_so(shape: tuple[int, ...]) -> None:
+    values = torch.arange(math.prod(shape)).reshape(shape)
+    last = values.movedim(1, -1).contiguous().movedim(-1, 1)
+    idx = torch.tensor([4, 0, 3])
+    for given in (idx, idx.tolist()):
+        taken = select_along(last, 0, given)
+        assert torch.equal(taken, values[idx])
+        assert taken.movedim(1, -1).is_contiguous()
+        assert select_along(values, 0, given).is_contiguous()
+    joined = concatenate_along([last[:2], select_along(last, 0, idx)], 0)
+    assert joined.movedim(1, -1).is_contiguous()
+
+
+def test_rows_of_other_strides_are_taken_as_they_are() -> None:
+    values = torch.arange(48).reshape(4, 3, 2, 2)
+    strided = values.expand(4, 3, 2, 2)[:, :, ::2]
+    assert torch.equal(select_along(strided, 0, [3, 1]), strided[[3, 1]])
+    columns = select_along(values.movedim(0, 1), 1, torch.tensor([2, 0]))
+    assert torch.equal(columns, values.movedim(0, 1)[:, [2, 0]])
+
+
+def test_samples_of_another_shape_are_told_and_others_errors_kept() -> None:
+    with pytest.raises(UnsupportedDataFormatException, match=r"\(3,\)\] cannot be pooled"):
+        concatenate_along([torch.ones(1, 2), torch.ones(4, 3)], 0)
+    with pytest.raises(RuntimeError, match=r"device|meta"):
+        concatenate_along([torch.ones(1, 2), torch.ones(1, 2, device="meta")], 0)
