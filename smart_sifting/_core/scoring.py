@@ -25,6 +25,8 @@ def score_batch(
     model: torch.nn.Module,
     transformed_batch: Any,
     original_batch: Any,
+    *,
+    stand_in: torch.nn.Module | None = None,
 ) -> torch.Tensor:
     """Return the loss of each sample, leaving no trace.
 
@@ -42,6 +44,7 @@ def score_batch(
         model: The model to score with, on any device.
         transformed_batch: The batch after the batch transforms.
         original_batch: The batch as loaded.
+        stand_in: A module that ``loss_impl`` is given in place of the model, in eval mode too.
 
     Returns:
         Losses, shape ``(B,)``, float32, on the device where ``loss_impl`` left them. Further
@@ -59,6 +62,9 @@ def score_batch(
     """
     inner_model = find_inner_model(model)
     modules = find_modules(model, loss_impl)
+    called = inner_model if stand_in is None else stand_in  # an empty container is false
+    if stand_in is not None:
+        modules += stand_in.modules()
     with (
         evaluating(modules),
         without_collectives(modules),
@@ -66,12 +72,25 @@ def score_batch(
         unchanged_random_state(inner_model),
         without_autocast_cache(),
     ):
-        loss = loss_impl.loss(inner_model, transformed_batch, original_batch)
+        loss = loss_impl.loss(called, transformed_batch, original_batch)
     if not isinstance(loss, torch.Tensor):
         raise TypeError(
             f"`loss_impl.loss` returned {type(loss).__name__}, but must return a tensor with one "
             "loss per sample: use reduction='none'."
         )
+    return one_loss_per_sample(loss)
+
+
+def one_loss_per_sample(loss: torch.Tensor) -> torch.Tensor:
+    """Return losses of shape ``(B,)``, float32, detached; further dimensions are averaged.
+
+    Args:
+        loss: Shape ``(B, ...)``; a 0-d loss is that of one sample.
+
+    Example:
+        >>> one_loss_per_sample(torch.tensor([[1.0, 3.0], [0.0, 1.0]]))
+        tensor([2.0000, 0.5000])
+    """
     loss = loss.detach().float()
     if loss.dim() == 0:
         return loss.reshape(1)
