@@ -13,6 +13,7 @@ from smart_sifting._pilot.report import PilotReport
 from smart_sifting.data_model.data_model_interface import SiftingBatch, SiftingBatchTransform
 from smart_sifting.data_model.list_batch import ListBatch
 from smart_sifting.data_model.tensor_batch import TensorBatch
+from smart_sifting.dataloader.identified import Identified, IdentifiedCollate, IdentifiedDataset
 from smart_sifting.dataloader.sift_dataloader import SiftingDataloader
 from smart_sifting.exceptions import (
     LossImplementationNotProvidedException,
@@ -28,6 +29,9 @@ from smart_sifting.sift_config.sift_configs import (
 
 __all__ = [
     "EpochStatistics",
+    "Identified",
+    "IdentifiedCollate",
+    "IdentifiedDataset",
     "ListBatch",
     "Loss",
     "LossConfig",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any
+from typing import Any, get_args
 
 import torch
+
+from smart_sifting.sift_config.sift_configs import Scoring
 
 
 def check_model(model: object) -> torch.nn.Module:
@@ -68,6 +70,42 @@ def check_whole_number(name: str, value: object, *, minimum: int | None = None) 
     if minimum is not None and value < minimum:
         raise ValueError(f"`{name}` is {value!r}, but must be at least {minimum}.")
     return int(value)
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise unless a value is True or False.
+
+    Args:
+        name: The argument's name.
+        value: What was given.
+
+    Raises:
+        TypeError: If it is neither.
+
+    Example:
+        >>> check_flag("stop_if_slower", 1)
+        Traceback (most recent call last):
+        TypeError: `stop_if_slower` is 1, but must be True or False.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` is {value!r}, but must be True or False.")
+
+
+def check_scoring(scoring: object) -> None:
+    """Raise unless a value names a way of scoring.
+
+    Raises:
+        ValueError: If it does not.
+
+    Example:
+        >>> check_scoring("stale")
+        Traceback (most recent call last):
+        ValueError: `scoring` is 'stale', but must be one of 'plain', 'fresh', 'last_visit'.
+    """
+    known = get_args(Scoring)
+    if scoring not in known:
+        names = ", ".join(map(repr, known))
+        raise ValueError(f"`scoring` is {scoring!r}, but must be one of {names}.")
 
 
 def check_ranks(process_group: object, share_history: object) -> None:

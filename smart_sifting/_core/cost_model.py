@@ -112,6 +112,26 @@ class SiftingCosts:
         break_even = (self.scoring_s + self.pooling_s) / spared_s
         return break_even if math.isfinite(break_even) else None
 
+    def least_beta(self, relative_time: float) -> float | None:
+        """Return the selectivity from which on an epoch takes at most so much time.
+
+        Args:
+            relative_time: Relative to an epoch without sifting, in (0, 1]. Loading is taken as not
+                overlapped.
+
+        Returns:
+            A number ``>= 0``, or None if no selectivity does.
+
+        Example:
+            >>> SiftingCosts(loading_s=0.0, scoring_s=1.0, training_s=2.0).least_beta(0.75)
+            3.0
+        """
+        fixed_s = self.loading_s + self.scoring_s
+        left_s = relative_time * (self.loading_s + self.training_s) - fixed_s
+        if left_s <= 0:
+            return None
+        return max(0.0, (self.training_s + self.pooling_s) / left_s - 1)
+
     def verdict(self, beta: float) -> str:
         """Return in a sentence whether a selectivity saves time, and why.
 

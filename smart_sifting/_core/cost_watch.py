@@ -8,10 +8,14 @@ from contextlib import contextmanager
 
 import torch
 
-from smart_sifting._core.cost_model import SiftingCosts
+from smart_sifting._core.cost_model import SiftingCosts, round_up
 
 NUM_WARMUP = 5
 NUM_WATCHED = 20
+
+WORTHWHILE = 0.97
+"""Sifting that takes this share of the time of plain training, or more, is not worth its while."""
+
 _SCORING_STAGES = ("transform", "calculate_relevance_values", "should_sift")
 _HOST_STAGES_OF_A_GPU = ("transform",)
 _POOLING_STAGES = ("sift", "accumulate", "reverse_transform")
@@ -95,15 +99,38 @@ class CostWatch:
 
         Only once all cycles were seen there is something to say.
         """
+        costs = self.find_costs()
+        if costs is None or costs.relative_time(self._beta) <= 1:
+            return None
+        return costs.verdict(self._beta)
+
+    def find_waste(self) -> str | None:
+        """Return in one sentence that sifting is not worth its while; None if it is.
+
+        It is not if it saves less than ``1 - WORTHWHILE`` of the time. Only once all cycles were
+        seen there is something to say.
+        """
+        costs = self.find_costs()
+        if costs is None or costs.relative_time(self._beta) < WORTHWHILE:
+            return None
+        verdict = costs.verdict(self._beta)
+        if costs.break_even_beta() is None:
+            return verdict
+        least, saved = costs.least_beta(WORTHWHILE), f"{100 * (1 - WORTHWHILE):.0f} %"
+        if least is None:
+            return f"{verdict} No beta_value would save {saved} here."
+        return f"{verdict} From beta_value={round_up(least):g} on it would save {saved} or more."
+
+    def find_costs(self) -> SiftingCosts | None:
+        """Return what loading, scoring, pooling and training cost; None before it is known."""
         if self.is_watching:
             return None
-        costs = SiftingCosts(
+        return SiftingCosts(
             loading_s=statistics.median(self._loading_s),
             scoring_s=statistics.median(self._scoring_s),
             pooling_s=statistics.fmean(self._pooling_s),
             training_s=statistics.median(self._training_s),
         )
-        return costs.verdict(self._beta) if costs.relative_time(self._beta) > 1 else None
 
 
 class DeviceTimer:

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smart_sifting._core.spare_watch import SpareWatch
 
 LOGGER = logging.getLogger("smart_sifting.dataloader.sift_dataloader")
 
@@ -59,6 +62,25 @@ def log_sifted_batch(*, num_seen: int, num_kept: int, elapsed_s: float, next_siz
     LOGGER.info("Batch size for next sifted batch: %d", next_size)
 
 
+def log_scoring_method(method: str) -> None:
+    """Log how losses are computed from now on.
+
+    Args:
+        method: Such as ``bfloat16 autocast``.
+    """
+    LOGGER.info("Losses are scored by this method: %s.", method)
+
+
+def log_passed_over(method: str, reason: str) -> None:
+    """Log why losses are not computed in a cheaper way.
+
+    Args:
+        method: The way.
+        reason: One sentence without a full stop.
+    """
+    LOGGER.info("Losses are not scored by this method: %s, because %s.", method, reason)
+
+
 def log_batch_data(kept: Any, sifted_out: Any) -> None:
     """Log the samples of a batch themselves; only with ``log_batch_data=True``.
 
@@ -90,6 +112,48 @@ def warn_about_cost(verdict: str) -> None:
         verdict: Why, in one sentence.
     """
     LOGGER.warning("Sifting makes this training slower: %s This is said once.", verdict)
+
+
+def log_start(spare: SpareWatch, *, step: int) -> None:
+    """Log that sifting starts because enough losses are near zero.
+
+    Args:
+        spare: What was seen of the losses.
+        step: How many batches have passed unsifted.
+    """
+    LOGGER.info(
+        "Sifting starts after %d batches: the samples that it is expected to drop carry %.1f %% "
+        "of the loss.",
+        step,
+        100 * spare.share,
+    )
+
+
+def warn_about_untold_losses(num_batches: int) -> None:
+    """Warn that the training loop never tells its losses.
+
+    Args:
+        num_batches: How many batches were yielded.
+    """
+    LOGGER.warning(
+        "`scoring` is 'last_visit', but record_losses() was not called for any of the first %d "
+        "batches: losses are those of scoring passes, made anew every few epochs. Call "
+        "record_losses(losses) after each training step, one loss per sample. This is said once.",
+        num_batches,
+    )
+
+
+def warn_about_switching_off(verdict: str | None) -> None:
+    """Warn that sifting ends because it would not save time.
+
+    Args:
+        verdict: Why, in one sentence; None if another rank knows.
+    """
+    LOGGER.warning(
+        "Sifting is switched off: %s Batches pass unsifted from here on; with "
+        "stop_if_slower=False they would go on being sifted.",
+        verdict or "on another rank it was measured not to save time.",
+    )
 
 
 def warn_about_shared_data(num_ranks: int) -> None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import suppress
 from typing import Any
 
 import torch
 
 from smart_sifting._core import log_lines, pool_state
 from smart_sifting._core.accumulator import Accumulator
+from smart_sifting._core.batch_scoring import BatchScoring, time_stage
 from smart_sifting._core.cost_watch import CostWatch
-from smart_sifting._core.formats import BatchFormats, raise_wrong_number
-from smart_sifting._core.layouts import FormattedBatch, copy_containers
-from smart_sifting._core.scoring import LossImplementation, score_batch
+from smart_sifting._core.layouts import FormattedBatch
+from smart_sifting._core.ranks import Ranks
+from smart_sifting._core.sample_marks import SampleMarks
+from smart_sifting._core.scoring import LossImplementation
 from smart_sifting._core.selection import Selection, Selector
 from smart_sifting._core.statistics import SiftingStatistics
-from smart_sifting.data_model.data_model_interface import SiftingBatch, SiftingBatchTransform
+from smart_sifting._core.weigher import Weigher
+from smart_sifting.data_model.data_model_interface import SiftingBatch, take_samples
 from smart_sifting.exceptions import UnsupportedDataFormatException
 
 
@@ -26,43 +28,52 @@ class SiftingPipeline:
 
     Args:
         selector: Draws which samples are kept.
-        formats: How the loader's batches are indexed.
+        scoring: Gives the losses.
         statistics: Where samples and seconds are counted.
-        loss_impl: Gives the losses.
-        model: The model to score with.
-        batch_transforms: Turns batches into a SiftingBatch and back, or None for the defaults.
-        loader_batch_size: The wrapped loader's batch size, if it has one.
+        weigher: Gives kept samples their weights; None weighs all alike.
         log_batch_data: Whether to log the samples themselves.
         watch: Finds out whether sifting pays.
+
+    Attributes:
+        marks: Of the samples of the batch that was yielded last.
     """
 
     def __init__(
         self,
         *,
         selector: Selector,
-        formats: BatchFormats,
+        scoring: BatchScoring,
         statistics: SiftingStatistics,
-        loss_impl: LossImplementation,
-        model: torch.nn.Module,
-        batch_transforms: SiftingBatchTransform | None,
-        loader_batch_size: int | None,
+        weigher: Weigher | None,
         log_batch_data: bool,
         watch: CostWatch,
     ) -> None:
         self.selector = selector
-        self.formats = formats
+        self.formats = scoring.formats
         self.statistics = statistics
         self.pool: Accumulator[Any] = Accumulator()
-        self._loss_impl = loss_impl
-        self._model = model
-        self._transforms = batch_transforms
-        self._loader_batch_size = loader_batch_size
+        self.marks = SampleMarks.of_unsifted(0, None)
+        self._marks_pool: Accumulator[SampleMarks] = Accumulator()
+        self._scoring = scoring
+        self._weigher = weigher
+        self._transforms = scoring.transforms
+        self._loader_batch_size = scoring.loader_batch_size
         self._log_batch_data = log_batch_data
         self._watch = watch
         self._new_losses: list[torch.Tensor] | None = None
         self._has_warned = False
         self._num_seen_since = 0
         self._num_kept_since = 0
+
+    @property
+    def uses_visits(self) -> bool:
+        """Whether samples are known by the losses of their last visit."""
+        return self._scoring.visits is not None
+
+    @property
+    def loss_impl(self) -> LossImplementation:
+        """What gives the losses."""
+        return self._scoring.loss_impl
 
     @property
     def batch_size(self) -> int:
@@ -99,32 +110,87 @@ class SiftingPipeline:
         """Return how many samples an unscored batch holds, as far as its sizes tell."""
         return self.formats.count_samples(batch, loader_batch_size=self._loader_batch_size)
 
-    def sift(self, batch: Any) -> None:
+    def sift(self, batch: Any, id_B: torch.Tensor | None) -> None:
         """Score a batch and pool the samples that are kept.
 
         Args:
             batch: A batch as loaded, at least one sample.
+            id_B: Its sample ids, shape ``(B,)``, int64, on the CPU, if it has any.
         """
-        if self._transforms is None:
-            transformed = original = copy_containers(batch)  # user code may change its own
-        else:
-            original = batch
-            with self._stage("transform"):
-                transformed = self._transforms.transform(batch)
-        with self._stage("calculate_relevance_values"), self._device_timer():
-            loss_B = score_batch(self._loss_impl, self._model, transformed, original)
-        poolable: FormattedBatch | SiftingBatch
-        if self._transforms is None:
-            with self._stage("transform"):
-                poolable = self._format(batch, loss_B.numel())
-        else:
-            poolable = check_transformed(transformed, loss_B.numel())
-        with self._stage("should_sift"):
+        poolable, loss_B = self._scoring.score(batch, id_B)
+        with time_stage(self.statistics, "should_sift"):
             selection = self.selector.select(loss_B)
             self._watch.timer.collect()
         if self._new_losses is not None:
             self._new_losses.append(selection.losses)
-        self._pool_kept(poolable, selection)
+        self._pool_kept(poolable, selection, id_B)
+
+    def share_visits(self, ranks: Ranks, *, epoch: int, step: int) -> None:
+        """Let every rank know the losses that the others have seen; all ranks call it together.
+
+        Args:
+            ranks: Who they are.
+            epoch: The epoch that is about to begin.
+            step: How many batches this rank has yielded, for messages.
+        """
+        visits = self._scoring.visits
+        if visits is None or ranks.size == 1:
+            return
+        # A rank that is elsewhere is found out before collectives of another kind meet.
+        ranks.agree(is_ready=True, epoch=epoch, step=step, losses=None, fingerprint=None)
+        own = visits.state_dict()
+        losses = ranks.gather(own["losses"], step=step)
+        epochs = ranks.gather(own["epochs"], step=step)
+        for losses_N, epochs_N in zip(losses, epochs, strict=True):
+            visits.merge(losses_N, epochs_N)
+
+    def probe(self, batch: Any) -> torch.Tensor:
+        """Return the losses of a batch that passes unsifted, shape ``(B,)``, float32."""
+        return self._scoring.probe(batch)
+
+    def forward(self, batch: Any) -> torch.Tensor:
+        """Run the loss of a batch as it is loaded, and touch nothing else."""
+        return self._scoring.forward(batch)
+
+    def pass_unsifted(self, num_samples: int, id_B: torch.Tensor | None) -> None:
+        """Take note of a batch that is yielded as it was loaded.
+
+        Args:
+            num_samples: How many samples it holds.
+            id_B: Their ids, if they have any.
+        """
+        self.marks = SampleMarks.of_unsifted(num_samples if id_B is None else len(id_B), id_B)
+
+    def record_visit(self, loss_B: torch.Tensor) -> None:
+        """Remember the losses that the batch yielded last had in training.
+
+        Args:
+            loss_B: Per-sample losses, shape ``(B,)``, float32, any device; checked.
+        """
+        visits, id_B = self._scoring.visits, self.marks.ids
+        if visits is not None and id_B is not None:
+            visits.record(id_B, loss_B, epoch=self.statistics.epoch.index)
+
+    def check_losses(self, losses: torch.Tensor) -> None:
+        """Raise unless losses are those of the batch yielded last.
+
+        Where they are only looked at, and the number of samples is as far as sizes tell, it is
+        only checked that they are not reduced to one.
+
+        Args:
+            losses: Shape ``(B, ...)``.
+
+        Raises:
+            ValueError: If the batch has another number of samples.
+        """
+        num_losses = losses.shape[0] if losses.dim() else 1
+        is_reduced = losses.dim() == 0 and len(self.marks) > 1
+        if is_reduced or (self.uses_visits and num_losses != len(self.marks)):
+            raise ValueError(
+                f"`losses` holds {num_losses} loss(es), but the batch yielded last has "
+                f"{len(self.marks)} sample(s). Give one loss per sample (reduction='none'), after "
+                "each batch."
+            )
 
     def remember_new_losses(self) -> None:
         """Keep what is scored from now on for :meth:`take_new_losses`."""
@@ -148,10 +214,14 @@ class SiftingPipeline:
         """
         batch_size = self.batch_size
         num_samples = min(batch_size or self.pool.num_samples, self.pool.num_samples)
-        with self._stage("accumulate"):
+        with time_stage(self.statistics, "accumulate"):
             pooled = self.pool.take(num_samples)
-        with self._stage("reverse_transform"):
+        with time_stage(self.statistics, "reverse_transform"):
             batch = self._reverse(pooled)
+        if self._has_marks:
+            self.marks = self._marks_pool.take(num_samples)
+        else:
+            self.marks = SampleMarks.of_unsifted(num_samples, None)
         log_lines.log_sifted_batch(
             num_seen=self._num_seen_since,
             num_kept=self._num_kept_since,
@@ -179,13 +249,26 @@ class SiftingPipeline:
             "source_sizes": self.pool.source_sizes,
             "formats": dict(self.formats.decided),
             "new_losses": None if not self._new_losses else torch.cat(self._new_losses),
+            "pooled_marks": [marks.state_dict() for marks in self._marks_pool.chunks],
+            "marks": self.marks.state_dict(),
+            "scoring": self._scoring.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what :meth:`state_dict` returned."""
+        if self._has_marks and state["pool"] and not state["pooled_marks"]:
+            raise ValueError(
+                "`state_dict` holds pooled samples without ids or weights: it is of a loader with "
+                "another `scoring` or `weighting`. Build the loader alike, or load a state that "
+                "was saved between two epochs."
+            )
         self.selector.history.load(state["history"])
         self.selector.generator.set_state(state["generator"].cpu())
-        self.pool.clear()
+        self.clear_pool()
+        for marks in state["pooled_marks"]:
+            self._marks_pool.add(SampleMarks.from_state(marks))
+        self.marks = SampleMarks.from_state(state["marks"])
+        self._scoring.load_state_dict(state["scoring"])
         for chunk, source_size in zip(state["pool"], state["source_sizes"], strict=True):
             self.pool.add(pool_state.from_plain(chunk), source_size=source_size)
         self.formats.decided = dict(state["formats"])
@@ -193,38 +276,53 @@ class SiftingPipeline:
             self._new_losses = [] if state["new_losses"] is None else [state["new_losses"].cpu()]
         self._num_seen_since = self._num_kept_since = 0
 
-    def _device_timer(self) -> AbstractContextManager[None]:
-        return self._watch.timer.measure(self._model) if self._watch.is_watching else nullcontext()
+    def clear_pool(self) -> None:
+        """Forget all pooled samples."""
+        self.pool.clear()
+        self._marks_pool.clear()
 
-    def _format(self, batch: Any, num_losses: int) -> FormattedBatch:
-        layout = self.formats.find_layout(
-            batch, num_losses=num_losses, loader_batch_size=self._loader_batch_size
-        )
-        return FormattedBatch(batch, layout, num_losses)
+    @property
+    def _has_marks(self) -> bool:
+        return self._weigher is not None or self._scoring.visits is not None
 
-    def _pool_kept(self, poolable: FormattedBatch | SiftingBatch, selection: Selection) -> None:
-        num_samples = len(poolable)
-        kept_idx = selection.kept_idx
+    def _pool_kept(
+        self,
+        poolable: FormattedBatch | SiftingBatch,
+        selection: Selection,
+        id_B: torch.Tensor | None,
+    ) -> None:
+        num_samples, num_kept = len(poolable), selection.num_kept
         kept = None
-        with self._stage("sift"):
-            if kept_idx:
-                is_whole = len(kept_idx) == num_samples
-                kept = poolable if is_whole else poolable.select(kept_idx)
-        with self._stage("accumulate"):
+        with time_stage(self.statistics, "sift"):
+            if num_kept:
+                is_whole = num_kept == num_samples
+                kept = poolable if is_whole else take_samples(poolable, selection.kept_positions)
+        with time_stage(self.statistics, "accumulate"):
             if kept is not None:
                 self.pool.add(kept, source_size=num_samples)
+                if self._has_marks:
+                    self._marks_pool.add(self._mark(selection, id_B))
         self._num_seen_since += num_samples
-        self._num_kept_since += len(kept_idx)
+        self._num_kept_since += num_kept
         self.statistics.record(
             samples_seen=num_samples,
-            samples_kept=len(kept_idx),
-            samples_sifted_out=num_samples - len(kept_idx),
+            samples_kept=num_kept,
+            samples_sifted_out=num_samples - num_kept,
             samples_scored=num_samples,
-            samples_scored_kept=len(kept_idx),
+            samples_scored_kept=num_kept,
             samples_nonfinite=selection.num_nonfinite,
         )
         self.statistics.record_losses(selection.losses)
         self._report(poolable, selection)
+
+    def _mark(self, selection: Selection, id_B: torch.Tensor | None) -> SampleMarks:
+        """Return the marks of the samples that are kept."""
+        if self._weigher is None:
+            weight_B = torch.ones(selection.is_kept.numel(), device="cpu")
+        else:
+            weight_B = self._weigher.weigh(selection)
+        kept = selection.is_kept
+        return SampleMarks(weight_B[kept], None if id_B is None else id_B[kept])
 
     def _report(self, poolable: FormattedBatch | SiftingBatch, selection: Selection) -> None:
         if selection.num_nonfinite and not self._has_warned:
@@ -243,35 +341,6 @@ class SiftingPipeline:
                     for sample_idx in parts
                 )
             )
-
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        elapsed_s = time.perf_counter() - started
-        self.statistics.record_seconds(name, elapsed_s)
-        log_lines.log_stage(name, elapsed_s)
-
-
-def check_transformed(transformed: Any, num_losses: int) -> SiftingBatch:
-    """Return what ``batch_transforms.transform`` gave.
-
-    Args:
-        transformed: What it returned.
-        num_losses: How many losses there are for it.
-
-    Raises:
-        UnsupportedDataFormatException: If it is no SiftingBatch.
-        ValueError: If it does not hold as many samples as there are losses.
-    """
-    if not isinstance(transformed, SiftingBatch):
-        raise UnsupportedDataFormatException(
-            f"`batch_transforms.transform` returned {type(transformed)}, but must return a "
-            "SiftingBatch, such as ListBatch or TensorBatch."
-        )
-    if len(transformed) != num_losses:
-        raise_wrong_number(num_losses, len(transformed))
-    return transformed
 
 
 def _show(batch: FormattedBatch | SiftingBatch) -> Any:

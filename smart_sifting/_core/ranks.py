@@ -30,11 +30,15 @@ class Agreement:
         is_first_batch_shared: Whether all ranks got the same first batch.
         others_losses: What the other ranks scored since the agreement before, in the order of
             the ranks, shape ``(N,)``, float32, on the CPU; empty unless the history is shared.
+        may_start: Whether every rank's losses say that sifting may start.
+        is_costly: Whether any rank found that sifting does not pay.
     """
 
     is_ready: bool
     is_first_batch_shared: bool
     others_losses: torch.Tensor
+    may_start: bool = True
+    is_costly: bool = False
 
 
 class Ranks:
@@ -93,6 +97,8 @@ class Ranks:
         step: int,
         losses: torch.Tensor | None,
         fingerprint: int | None,
+        may_start: bool = True,
+        is_costly: bool = False,
     ) -> Agreement:
         """Find out whether every rank has a batch; all ranks must ask, each once per batch.
 
@@ -104,6 +110,8 @@ class Ranks:
                 the CPU; None is none.
             fingerprint: A number that tells first batches apart, ``>= 0``; None if there is
                 none, or it was told before.
+            may_start: Whether this rank's losses say that sifting may start.
+            is_costly: Whether this rank found that sifting does not pay.
 
         Returns:
             The same on all ranks, but for the losses.
@@ -115,13 +123,21 @@ class Ranks:
         nothing = torch.empty(0, dtype=torch.float32, device="cpu")
         losses = nothing if losses is None else losses
         if self.size == 1:
-            return Agreement(is_ready, is_first_batch_shared=False, others_losses=nothing)
+            return Agreement(
+                is_ready,
+                is_first_batch_shared=False,
+                others_losses=nothing,
+                may_start=may_start,
+                is_costly=is_costly,
+            )
         told: dict[str, float] = self._settings | {
             "share_history": self.shares_losses,
             "epoch": epoch,
             "step": step,
             "fingerprint": -1 if fingerprint is None else fingerprint,
             "num_losses": losses.numel(),
+            "may_start": may_start,
+            "is_costly": is_costly,
         }
         numbers = [value for number in told.values() for value in (number, -number)]
         vector = torch.tensor([is_ready, *numbers], dtype=torch.float64, device="cpu")
@@ -137,7 +153,34 @@ class Ranks:
             is_first_batch_shared=has_fingerprint
             and minimums["fingerprint"] == maximums["fingerprint"],
             others_losses=self._exchange(losses, int(maximums["num_losses"]), step),
+            may_start=bool(minimums["may_start"]),
+            is_costly=bool(maximums["is_costly"]),
         )
+
+    def gather(self, values: torch.Tensor, *, step: int) -> list[torch.Tensor]:
+        """Return the values of every rank, in the order of the ranks; all ranks must ask.
+
+        Args:
+            values: Shape ``(N,)``, any N on each rank, the same dtype on all, on the CPU.
+            step: How many batches this rank has yielded, for messages.
+
+        Raises:
+            RuntimeError: If another rank has ended, or does not answer in time.
+        """
+        if self.size == 1:
+            return [values]
+        own_size = torch.tensor([values.numel()], device="cpu")
+        sizes = [torch.empty_like(own_size) for _ in range(self.size)]
+        try:
+            group = _cpu_group(self._process_group)
+            distributed.all_gather(sizes, own_size, group=group)
+            padded = values.new_zeros(max(int(size) for size in sizes))
+            padded[: values.numel()] = values
+            gathered = [torch.empty_like(padded) for _ in sizes]
+            distributed.all_gather(gathered, padded, group=group)
+        except RuntimeError as error:
+            raise self._lost(step, error) from error
+        return [part[: int(size)] for part, size in zip(gathered, sizes, strict=True)]
 
     def _reduce_to_minimum(self, vector: torch.Tensor, step: int) -> None:
         try:

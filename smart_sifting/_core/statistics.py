@@ -39,6 +39,8 @@ class SiftingCounters:
         samples_scored: Samples that sifting decided upon, thus those after the delay. Only for
             these is the expected kept fraction ``1 / (1 + beta_value)``.
         samples_scored_kept: Those of them that were kept.
+        samples_forwarded: Those of them that went through a scoring pass; with
+            ``scoring="last_visit"`` the others were decided upon by an earlier loss.
         samples_nonfinite: Scored samples whose loss was NaN or infinite; they are kept.
         samples_yielded: Samples yielded to the training loop.
         samples_dropped_last: Kept samples that were never yielded: the last partial batch of a
@@ -57,6 +59,7 @@ class SiftingCounters:
     samples_sifted_out: int = 0
     samples_scored: int = 0
     samples_scored_kept: int = 0
+    samples_forwarded: int = 0
     samples_nonfinite: int = 0
     samples_yielded: int = 0
     samples_dropped_last: int = 0
@@ -163,9 +166,9 @@ class SiftingStatistics(SiftingCounters):
         Args:
             counts: Increments by attribute name.
         """
-        for name, count in counts.items():
-            setattr(self, name, getattr(self, name) + count)
-            setattr(self.epoch, name, getattr(self.epoch, name) + count)
+        for counters in (self, self.epoch):
+            for name, count in counts.items():
+                setattr(counters, name, getattr(counters, name) + count)
 
     def record_seconds(self, stage: str, elapsed_s: float) -> None:
         """Add the time that a stage took.

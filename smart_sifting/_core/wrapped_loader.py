@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -78,6 +79,20 @@ class WrappedLoader:
         except (TypeError, NotImplementedError):
             return False
         return True
+
+    @contextmanager
+    def unchanged_generators(self) -> Iterator[None]:
+        """Put the loader's own generators back; what draws from the global one is not.
+
+        Yields:
+            Nothing.
+        """
+        states = self._generator_states()
+        try:
+            yield
+        finally:
+            for generator, state in zip(self._generators(), states, strict=True):
+                generator.set_state(state)
 
     def begin(self) -> None:
         """Begin an epoch."""

@@ -6,36 +6,26 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/train-smart-sifting-pysdk-refere
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 
 from smart_sifting._core.arguments import (
-    check_model,
-    check_ranks,
-    check_transforms,
     check_whole_number,
 )
-from smart_sifting._core.cost_watch import CostWatch
-from smart_sifting._core.formats import BatchFormats
-from smart_sifting._core.pipeline import SiftingPipeline
-from smart_sifting._core.ranks import Ranks
-from smart_sifting._core.run import SiftingRun
+from smart_sifting._core.assembly import assemble
 from smart_sifting._core.scoring import LossImplementation
-from smart_sifting._core.selection import Selector
 from smart_sifting._core.statistics import SiftingStatistics
-from smart_sifting._core.wrapped_loader import WrappedLoader
 from smart_sifting.data_model.data_model_interface import SiftingBatchTransform
 from smart_sifting.exceptions import (
     LossImplementationNotProvidedException,
     SiftConfigValidationException,
     UnsupportedDataFormatException,
 )
-from smart_sifting.loss.abstract_sift_loss_module import check_loss_impl
 from smart_sifting.sift_config.sift_configs import (
     RelativeProbabilisticSiftConfig,
-    read_sift_config,
+    Scoring,
 )
 
 __all__ = [
@@ -45,14 +35,15 @@ __all__ = [
     "UnsupportedDataFormatException",
 ]
 
-_STATE_VERSION = 2
+_STATE_VERSION = 3
 _STATE_KEYS = {
     "rank",
     "num_ranks",
-    "num_steps",
-    "num_steps_in_epoch",
+    "schedule",
     "is_in_epoch",
     "held",
+    "held_ids",
+    "verdict",
     "wrapped",
     "statistics",
     "pipeline",
@@ -112,6 +103,18 @@ class SiftingDataloader:
         share_history: Whether the losses that the other ranks scored enter the history too, at
             the price of an all-gather per batch. By default every rank has its own history. It
             needs shards alike: a rank with harder data keeps more, and the others end its epochs.
+        scoring: Where losses come from. ``"plain"``: a forward pass of the model in eval mode, as
+            published. ``"fresh"``: the same by the cheapest copy of the model that ranks losses
+            alike, in bfloat16 or float16 and with BatchNorm folded where that is possible;
+            :attr:`scoring_method` says which it is. ``"last_visit"``: the loss that the training
+            step itself had at the sample's last visit, told by :meth:`record_losses`; samples that
+            were never seen, or not for ``max_score_age`` epochs, are scored fresh.
+        max_score_age: How old a loss may be with ``"last_visit"``, in epochs, ``>= 1``.
+        sample_ids: Returns the ids of a batch's samples for ``"last_visit"``: whole numbers from
+            0, the same in every epoch, one per sample, as a tensor or a sequence. Not needed if
+            the wrapped loader's dataset is an :class:`IdentifiedDataset`.
+        stop_if_slower: Whether sifting switches itself off if, measured over the first 25 sifted
+            batches, it takes 97 % of the time of plain training or more. By default it only warns.
 
     Attributes:
         statistics: Samples seen, kept and sifted out, of the whole training and by epoch.
@@ -151,44 +154,31 @@ class SiftingDataloader:
         seed: int | None = None,
         process_group: Any = None,
         share_history: bool = False,
+        scoring: Scoring = "plain",
+        max_score_age: int = 3,
+        sample_ids: Callable[[Any], Any] | None = None,
+        stop_if_slower: bool = False,
     ) -> None:
-        config, base_config = read_sift_config(sift_config)
-        check_loss_impl(loss_impl)
-        assert loss_impl is not None
         self._orig_dataloader: Any = orig_dataloader
-        wrapped, model = WrappedLoader(orig_dataloader), check_model(model)
-        seed = torch.initial_seed() if seed is None else check_whole_number("seed", seed)
-        check_ranks(process_group, share_history)
-        watch = CostWatch(config.beta_value)
-        self.statistics = SiftingStatistics()
-        self._beta = config.beta_value
-        settings = {
-            "beta_value": config.beta_value,
-            "loss_history_length": config.loss_history_length,
-        }
-        self._ranks = Ranks(process_group, shares_losses=share_history, settings=settings)
-        pipeline = SiftingPipeline(
-            selector=Selector(
-                beta=config.beta_value, history_length=config.loss_history_length, seed=seed
-            ),
-            formats=BatchFormats(batch_format_index),
-            statistics=self.statistics,
+        self._parts = assemble(
+            sift_config,
+            orig_dataloader,
+            batch_transforms=batch_transforms,
             loss_impl=loss_impl,
             model=model,
-            batch_transforms=check_transforms(batch_transforms),
-            loader_batch_size=wrapped.batch_size,
             log_batch_data=log_batch_data,
-            watch=watch,
-        )
-        self._run = SiftingRun(
-            wrapped=wrapped,
-            pipeline=pipeline,
-            ranks=self._ranks,
-            watch=watch,
-            model=model,
-            base_config=base_config,
+            batch_format_index=batch_format_index,
             seed=seed,
+            process_group=process_group,
+            share_history=share_history,
+            scoring=scoring,
+            max_score_age=max_score_age,
+            sample_ids=sample_ids,
+            stop_if_slower=stop_if_slower,
         )
+        self._run = self._parts.run
+        self._ranks = self._parts.ranks
+        self.statistics: SiftingStatistics = self._parts.statistics
         self._iteration = 0
 
     def __iter__(self) -> Iterator[Any]:
@@ -238,14 +228,85 @@ class SiftingDataloader:
 
         Returns:
             The expected number of batches, on every rank, while losses are steady; a partial last
-            one of each epoch included where there are any.
+            one of each epoch included where there are any. With ``sift_delay="auto"`` nobody
+            knows when sifting will start: until then all batches are counted. Size a schedule by
+            :attr:`progress` there.
 
         Raises:
             TypeError: If the wrapped loader has no length, or ``num_epochs`` is no whole number.
             ValueError: If ``num_epochs`` is negative.
         """
         check_whole_number("num_epochs", num_epochs, minimum=0)
-        return self._run.expected_num_steps(num_epochs, kept_fraction=1 / (1 + self._beta))
+        return self._run.expected_num_steps(num_epochs, kept_fraction=self._parts.kept_fraction)
+
+    @property
+    def progress(self) -> float:
+        """How many epochs of data were presented so far, kept or not; 0.5 is half of the first.
+
+        For learning-rate schedules: a schedule over this is independent of what is kept.
+
+        Raises:
+            TypeError: If the wrapped loader has no length.
+        """
+        return self._run.progress()
+
+    @property
+    def status(self) -> str:
+        """Whether batches are sifted, and if not, why; how they are scored. For people to read."""
+        described = self._run.describe()
+        return f"{described}, scored by: {self.scoring_method}" if described == "on" else described
+
+    @property
+    def scoring_method(self) -> str:
+        """How scoring passes are made, ``"folded bfloat16 copy"`` for example."""
+        return self._parts.scoring.scorer.method
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """Weights of the samples of the batch yielded last, shape ``(B,)``, float32, on the CPU.
+
+        With ``weighting="inverse"`` multiply each sample's loss by its weight, and take the mean;
+        otherwise, and for batches that passed unsifted, they are 1.
+        """
+        return self._parts.pipeline.marks.weights
+
+    def record_losses(self, losses: torch.Tensor) -> None:
+        """Tell the losses that the training step had for the batch yielded last.
+
+        ``scoring="last_visit"`` needs them; ``sift_delay="auto"`` then needs no scoring of its own
+        before sifting starts. Otherwise they are not used. The device is not waited for.
+
+        Args:
+            losses: One loss per sample (``reduction="none"``), unweighted, shape ``(B, ...)``, any
+                device; no gradient is recorded.
+
+        Raises:
+            TypeError: If it is no tensor.
+            ValueError: If it does not hold as many losses as the batch has samples.
+        """
+        if not isinstance(losses, torch.Tensor):
+            raise TypeError(f"`losses` is {losses!r}, but must be a tensor, one loss per sample.")
+        self._run.record_losses(losses)
+
+    def update_batch_norm(self, num_batches: int | None = None) -> int:
+        """Take the running statistics of BatchNorm layers anew, from unsifted batches.
+
+        Sifted training sees mostly samples of high loss, and so do running averages. Call this
+        between two epochs, such as before the model is saved: it goes over the wrapped loader once
+        more, without gradients. Layers in eval mode stay as they are.
+
+        Args:
+            num_batches: How many batches to look at, ``>= 1``; by default a whole epoch.
+
+        Returns:
+            How many were looked at; 0 if the model has no such layers.
+
+        Raises:
+            RuntimeError: If an epoch is under way.
+        """
+        if num_batches is not None:
+            check_whole_number("num_batches", num_batches, minimum=1)
+        return self._run.update_batch_norm(num_batches)
 
     def end_epoch(self) -> None:
         """Count the epoch under way as over, after it was left early.

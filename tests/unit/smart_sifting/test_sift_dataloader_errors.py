@@ -94,7 +94,7 @@ def test_a_transform_to_something_else_is_told() -> None:
 
 
 def test_a_strange_state_is_told() -> None:
-    with pytest.raises(ValueError, match="`state_dict` has version None, but must have version 2"):
+    with pytest.raises(ValueError, match="`state_dict` has version None, but must have version 3"):
         make_loader(make_batches()).load_state_dict({})
 
 
