@@ -97,6 +97,16 @@ def _check_sifting(values: Values) -> Iterator[Problem]:
         )
 
 
+def _check_delay(values: Values) -> Iterator[Problem]:
+    is_sifting = values["sifting"] or values["beta_value"] is not None
+    if is_sifting and values["repeat_delay_per_epoch"] and values["sift_delay"] is None:
+        yield Problem(
+            "repeat_delay_per_epoch",
+            "is True, but sift_delay is not given, so that the losses say when sifting starts, "
+            "once. Give sift_delay too.",
+        )
+
+
 def _check_ranking(values: Values) -> Iterator[Problem]:
     if values["top_k"] is not None and values["multi_label"]:
         yield Problem(
@@ -140,6 +150,7 @@ _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("top_k", "num_classes"), _check_top_k),
     (("use_pretrained_model", "num_layers", "image_shape"), _check_pretrained),
     (("sifting", "beta_value"), _check_sifting),
+    (("repeat_delay_per_epoch", "sift_delay", "sifting", "beta_value"), _check_delay),
     (("top_k", "multi_label"), _check_ranking),
     (("optimizer", "beta_1", "beta_2"), _check_adam),
     (("optimizer", "gamma", "eps"), _check_rmsprop),

@@ -160,7 +160,8 @@ class Hyperparameters(BaseModel):
         str, choice("Optimizer.", choices=("sgd", "adam", "rmsprop", "nag"), is_tunable=True)
     ] = "sgd"
     precision_dtype: Annotated[
-        str, choice("Precision of the weights in training.", choices=("float32", "float16"))
+        str,
+        choice("Precision of the computation.", choices=("float32", "float16", "bfloat16")),
     ] = "float32"
     resize: Annotated[
         int | None,
@@ -208,7 +209,9 @@ class Hyperparameters(BaseModel):
     sift_delay: Annotated[
         int | None,
         integer(
-            "Batches that pass unsifted before sifting starts. Unset: one epoch's.",
+            "Batches that pass unsifted before sifting starts. Unset: until the samples that "
+            "would be dropped carry at most a tenth of the loss; a training that never gets "
+            "there is not sifted.",
             low=0,
             high=1000000000,
             unit="steps",
@@ -219,6 +222,54 @@ class Hyperparameters(BaseModel):
     repeat_delay_per_epoch: Annotated[
         bool, boolean("Whether every epoch has that delay.", is_builtin=False)
     ] = False
+    unsifted_share: Annotated[
+        float,
+        number(
+            "Share of the epochs, at the end, that pass unsifted, in whole epochs.",
+            low=0,
+            high=0.99,
+            is_builtin=False,
+        ),
+    ] = 0.1
+    scoring: Annotated[
+        str,
+        choice(
+            "Where losses come from: a low-precision copy of the network (fresh), the training "
+            "step of the image's last visit (last_visit), or the network itself (plain).",
+            choices=("fresh", "last_visit", "plain"),
+            is_builtin=False,
+        ),
+    ] = "fresh"
+    max_score_age: Annotated[
+        int,
+        integer(
+            "How old a loss may be with scoring=last_visit before the image is scored fresh.",
+            low=1,
+            high=1000000,
+            unit="epochs",
+            is_builtin=False,
+        ),
+    ] = 3
+    weighting: Annotated[
+        str,
+        choice(
+            "Whether kept images weigh the less the likelier they were kept.",
+            choices=("none", "inverse"),
+            is_builtin=False,
+        ),
+    ] = "none"
+    max_percentile: Annotated[
+        float,
+        number(
+            "Images whose loss is above this percentile are dropped, against noisy labels.",
+            low=0.01,
+            high=1,
+            is_builtin=False,
+        ),
+    ] = 1.0
+    stop_if_slower: Annotated[
+        bool, boolean("Whether sifting ends when measured to save below 3 %.", is_builtin=False)
+    ] = True
     log_batch_data: Annotated[
         bool,
         boolean(

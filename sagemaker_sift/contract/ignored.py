@@ -27,7 +27,18 @@ _OF_EARLY_STOPPING = (
     "early_stopping_patience",
     "early_stopping_tolerance",
 )
-_OF_SIFTING = ("loss_history_length", "sift_delay", "repeat_delay_per_epoch", "log_batch_data")
+_OF_SIFTING = (
+    "loss_history_length",
+    "sift_delay",
+    "repeat_delay_per_epoch",
+    "unsifted_share",
+    "scoring",
+    "max_score_age",
+    "weighting",
+    "max_percentile",
+    "stop_if_slower",
+    "log_batch_data",
+)
 
 
 def find_ignored(hyperparameters: Hyperparameters, *, num_machines: int = 1) -> list[Problem]:
@@ -103,3 +114,5 @@ def _find_for_sifting(hp: Hyperparameters) -> Iterator[tuple[str, str]]:
     if not hp.is_sifting:
         for name in _OF_SIFTING:
             yield name, "the job does not sift"
+    elif hp.scoring != "last_visit":
+        yield "max_score_age", f"scoring is {hp.scoring}, and only last_visit uses it"

@@ -13,6 +13,7 @@ class SiftingReport(BaseModel):
 
     Attributes:
         beta_value: The beta in force.
+        status: Whether samples were still sifted out at the end, and if not, why.
         samples_seen: Samples that the loader presented.
         samples_kept: Samples that were trained on.
         samples_scored: Samples presented while sifting was active, so not in the delay.
@@ -32,6 +33,7 @@ class SiftingReport(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     beta_value: float
+    status: str = ""
     samples_seen: int
     samples_kept: int
     samples_scored: int

@@ -78,6 +78,10 @@ class TrainingSummary:
                     f"(expected 1/(1+beta) = {report.expected_fraction:.1%})",
                 )
             )
+        else:
+            rows.append(
+                ("kept while sifting", f"never sifted: {report.status or 'not known why'}")
+            )
         return rows
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,9 @@ import torch
 from sagemaker_sift.trainer.errors import TrainingError
 
 _LOG = logging.getLogger(__name__)
+
+_FIRST_WITH_BFLOAT16 = 8
+"""The major compute capability of Ampere."""
 
 
 def choose_device(num_threads: int | None, *, local_rank: int = 0) -> torch.device:
@@ -34,6 +38,24 @@ def choose_device(num_threads: int | None, *, local_rank: int = 0) -> torch.devi
     torch.backends.cudnn.benchmark = True
     _LOG.info("Device: %s, CUDA %s", name, torch.version.cuda)
     return device
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether a device has instructions for bfloat16, so that it saves time.
+
+    Args:
+        device: A GPU, or the processor: AVX512-BF16, AMX or Arm's BF16. What emulates them is
+            slower than float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= _FIRST_WITH_BFLOAT16
+    if device.type != "cpu":
+        return False
+    if platform.machine() in ("arm64", "aarch64"):
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    # Elsewhere that answers yes to AVX512 alone. Older versions of torch lack the questions below.
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in questions)
 
 
 def check_architecture(name: str, capability: tuple[int, int], built_for: Sequence[str]) -> None:

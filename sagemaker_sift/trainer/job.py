@@ -292,6 +292,7 @@ class TrainingJob:
                 self._metrics,
                 epoch=epoch,
                 after_step=self._after_step,
+                feedback=self._sifted,
             )
         except EpochInterrupted:
             self._is_stopped = True
@@ -302,6 +303,8 @@ class TrainingJob:
             check_weights(self._trainee, epoch)
             self._trainee.ranks.average_(self._trainee.statistics)
             self._data.train.ledger.settle(self._ranks)
+            if self._sifted is not None:
+                self._sifted.log_status()
             self._is_trained = True
         return is_complete
 

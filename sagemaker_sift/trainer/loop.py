@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import torch
 
@@ -16,6 +17,18 @@ from sagemaker_sift.trainer.errors import TrainingError
 from sagemaker_sift.trainer.running_metrics import RunningMetrics
 from sagemaker_sift.trainer.stop import EpochInterrupted
 from sagemaker_sift.trainer.trainee import Trainee
+
+
+class Feedback(Protocol):
+    """Who wants to know what a batch lost, and how much each of its samples counts."""
+
+    @property
+    def weights(self) -> torch.Tensor | None:
+        """Weights of the samples of the batch at hand, shape ``(B,)``, float32; None is 1."""
+
+    def record_losses(self, losses_B: torch.Tensor) -> None:
+        """Take the losses of the batch at hand, shape ``(B,)``, float32, on its device."""
+
 
 CHECK_EVERY_ON_GPU = 50
 """Steps between two looks at the loss on a GPU, where each look waits for the device."""
@@ -28,6 +41,7 @@ def train_epoch(
     *,
     epoch: int,
     after_step: Callable[[RunningMetrics], bool],
+    feedback: Feedback | None = None,
 ) -> bool:
     """Train one epoch, or what is left of it.
 
@@ -41,6 +55,7 @@ def train_epoch(
         metrics: What is measured on the trained samples, with the weights as they move.
         epoch: Counted from 0, for messages.
         after_step: Told after every step; training ends when it returns True.
+        feedback: Told the losses of every batch; says what its samples weigh.
 
     Returns:
         Whether the epoch came to its end.
@@ -64,7 +79,14 @@ def train_epoch(
             logits_BK = model(to_input(images_BCHW))
         losses_B = objective.losses(logits_BK, labels)
         loss_sum = losses_B.sum()
-        trainee.precision.step(loss_sum * gradient_scale, trainee.optimizer)
+        weighted_sum = loss_sum
+        if feedback is not None:
+            feedback.record_losses(losses_B.detach())
+            weights_B = feedback.weights
+            if weights_B is not None:
+                weights_B = weights_B.to(losses_B.device, non_blocking=True)
+                weighted_sum = (losses_B * weights_B).sum()
+        trainee.precision.step(weighted_sum * gradient_scale, trainee.optimizer)
         metrics.add(logits_BK.detach(), labels, _countable(loss_sum.detach(), trainee))
         watch.add(loss_sum.detach(), metrics.num_steps)
         if after_step(metrics):
@@ -207,11 +229,12 @@ class LossWatch:
 
     def _look(self, *, is_end: bool) -> None:
         losses, self._losses = self._losses, []
-        is_finite = torch.isfinite(torch.stack(losses)).tolist() if losses else []
+        values = torch.stack(losses).tolist() if losses else []
+        is_finite = [math.isfinite(value) for value in values]
         self._num_finite += sum(is_finite)
         if not all(is_finite) and self._first_bad is None:
             first = is_finite.index(False)
-            self._first_bad = self._num_steps - len(losses) + first, float(losses[first])
+            self._first_bad = self._num_steps - len(losses) + first, values[first]
         if self._first_bad is None:
             return
         is_hopeless = not any(is_finite) and len(losses) >= CHECK_EVERY_ON_GPU

@@ -35,7 +35,7 @@ def memory_explained(hyperparameters: Hyperparameters, device: torch.device) -> 
 
 
 def _build_memory_error(hp: Hyperparameters, device: torch.device) -> TrainingError:
-    half = "" if hp.precision_dtype == "float16" or device.type == "cpu" else "float16, "
+    half = "" if hp.precision_dtype != "float32" or device.type == "cpu" else "float16, "
     where = "The machine" if device.type == "cpu" else "The GPU"
     shape = ",".join(map(str, hp.image_shape))
     return TrainingError(

@@ -17,7 +17,7 @@ its rmsprop adds it behind the root; hence the two of this file.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import torch
@@ -35,8 +35,12 @@ the root of the smallest normal float32: a weight without gradient stays where i
 becoming 0 / 0."""
 
 
+_ELEMENTS_AT_ONCE = 2**18
+"""What a processor core keeps at hand of weights, gradients and averages: a megabyte of each."""
+
+
 class _Rule(torch.optim.Optimizer):
-    """An optimizer that changes all weights of a group at once.
+    """An optimizer that changes many weights of a group at once.
 
     Each keeps as ``step`` how often a weight was changed, and tensors shaped like the weight,
     named by ``averages``.
@@ -65,10 +69,11 @@ class _Rule(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            weights = [weight for weight in group["params"] if weight.grad is not None]
-            if weights:
+            with_gradient = [weight for weight in group["params"] if weight.grad is not None]
+            for weights in split_for_cache(with_gradient):
                 states = [self._count_step(weight) for weight in weights]
-                self._change(group, weights, [weight.grad for weight in weights], states)
+                gradients = [weight.grad for weight in weights if weight.grad is not None]
+                self._change(group, weights, gradients, states)
         return loss
 
     def _count_step(self, weight: torch.Tensor) -> dict[str, Any]:
@@ -165,6 +170,35 @@ class RMSProp(_Rule):
         divisors = torch._foreach_add(square_means, max(group["eps"], SMALLEST_EPS**2))
         torch._foreach_sqrt_(divisors)
         torch._foreach_addcdiv_(weights, gradients, divisors, -group["lr"])
+
+
+def split_for_cache(weights: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Yield weights to be changed at once: all of a GPU's, of a processor's as many as stay near.
+
+    A rule takes several passes over what it changes. The values are the same either way.
+
+    Args:
+        weights: In any number, on one device.
+
+    Yields:
+        Some of them, in order; at least one.
+
+    Example:
+        >>> sizes = (100, 200_000, 100_000, 300_000, 1)
+        >>> [len(some) for some in split_for_cache([torch.empty(size) for size in sizes])]
+        [2, 1, 1, 1]
+    """
+    chunk: list[torch.Tensor] = []
+    num_elements = 0
+    for weight in weights:
+        is_full = num_elements + weight.numel() > _ELEMENTS_AT_ONCE
+        if chunk and is_full and weight.device.type == "cpu":
+            yield chunk
+            chunk, num_elements = [], 0
+        chunk.append(weight)
+        num_elements += weight.numel()
+    if chunk:
+        yield chunk
 
 
 def build_optimizer(model: nn.Module, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:

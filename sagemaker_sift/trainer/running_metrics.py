@@ -34,6 +34,7 @@ class RunningMetrics:
         self._objective = objective
         self._top_k = top_k
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
+        self._num_correct, self._num_near, self._loss_sum = self._sums.unbind()  # views
 
     def add(self, logits_BK: torch.Tensor, labels: torch.Tensor, loss_sum: torch.Tensor) -> None:
         """Count one batch.
@@ -43,11 +44,10 @@ class RunningMetrics:
             labels: As the objective takes them.
             loss_sum: Sum of the losses of the batch, scalar, detached.
         """
-        correct = self._objective.count_correct(logits_BK, labels)
-        near = correct
+        self._num_correct += self._objective.count_correct(logits_BK, labels)
         if self._top_k is not None:
-            near = self._objective.count_near(logits_BK, labels, self._top_k)
-        self._sums += torch.stack([correct.double(), near.double(), loss_sum.double()])
+            self._num_near += self._objective.count_near(logits_BK, labels, self._top_k)
+        self._loss_sum += loss_sum
         self.num_samples += len(labels)
         self.num_steps += 1
 
@@ -71,7 +71,8 @@ class RunningMetrics:
         total = RunningMetrics(self._objective, device=torch.device("cpu"), top_k=self._top_k)
         own = torch.cat([self._sums.cpu(), torch.tensor([float(self.num_samples)]).double()])
         sums = ranks.add_up(own)
-        total._sums, total.num_samples = sums[:3], int(sums[3])
+        total._sums.copy_(sums[:3])
+        total.num_samples = int(sums[3])
         total.num_steps = self.num_steps
         return total
 

@@ -5,8 +5,9 @@ Shape suffixes in this file: B = samples in the batch, C = channels, H = height,
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -19,6 +20,7 @@ from sagemaker_sift.trainer.loop import to_input
 from sagemaker_sift.trainer.objective import Objective
 from sagemaker_sift.trainer.precision import Precision
 from sagemaker_sift.trainer.trainee import Trainee
+from smart_sifting import SiftingStatistics
 from smart_sifting.data_model.data_model_interface import SiftingBatch, SiftingBatchTransform
 from smart_sifting.data_model.tensor_batch import TensorBatch
 from smart_sifting.dataloader.sift_dataloader import SiftingDataloader
@@ -26,8 +28,12 @@ from smart_sifting.loss.abstract_sift_loss_module import Loss
 from smart_sifting.sift_config.sift_configs import (
     LossConfig,
     RelativeProbabilisticSiftConfig,
+    Scoring,
     SiftingBaseConfig,
+    Weighting,
 )
+
+_LOG = logging.getLogger(__name__)
 
 
 class LossPerSample(Loss):
@@ -84,9 +90,17 @@ class SiftedLoader:
     ) -> None:
         hp = hyperparameters
         self._beta = hp.beta
+        self._is_weighted = hp.weighting != "none"
         self._ranks = trainee.ranks
+        self._status = ""
+        has_ids = loader.has_sample_ids
+        if hp.scoring == "last_visit" and not has_ids:
+            _LOG.warning(
+                "scoring is last_visit, but images from a pipe have no number by which they could "
+                "be known again: this job scores fresh."
+            )
         self._loader = SiftingDataloader(
-            sift_config=build_sift_config(hp, steps_per_epoch=len(loader)),
+            sift_config=build_sift_config(hp),
             orig_dataloader=loader,
             batch_transforms=ImageBatchTransform(),
             loss_impl=LossPerSample(trainee.objective, trainee.precision),
@@ -95,10 +109,19 @@ class SiftedLoader:
             batch_format_index=1,
             seed=build_generator(hp.seed, "sifting").initial_seed(),
             process_group=trainee.ranks.group,
+            scoring=cast(Scoring, hp.scoring) if has_ids or hp.scoring == "plain" else "fresh",
+            max_score_age=hp.max_score_age,
+            sample_ids=lambda _: loader.sample_ids,
+            stop_if_slower=hp.stop_if_slower,
         )
 
     def __iter__(self) -> Iterator[Batch]:
         yield from self._loader
+
+    @property
+    def statistics(self) -> SiftingStatistics:
+        """What this process has seen, kept and sifted out so far."""
+        return self._loader.statistics
 
     @property
     def num_seen(self) -> int:
@@ -109,6 +132,21 @@ class SiftedLoader:
     def num_kept(self) -> int:
         """Samples kept for training in the current or last epoch."""
         return int(self._loader.statistics.epoch.samples_kept)
+
+    @property
+    def weights(self) -> torch.Tensor | None:
+        """Weights of the samples of the batch handed out last, shape ``(B,)``; None is 1."""
+        return self._loader.weights if self._is_weighted else None
+
+    def record_losses(self, losses_B: torch.Tensor) -> None:
+        """Take what the batch handed out last lost in training, shape ``(B,)``, float32."""
+        self._loader.record_losses(losses_B)
+
+    def log_status(self) -> None:
+        """Log whether samples are sifted out, and why not, if that has changed."""
+        if self._loader.status != self._status:
+            self._status = self._loader.status
+            _LOG.info("Sifting: %s", self._status)
 
     def state_dict(self) -> dict[str, Any]:
         """Return history, generator and counters."""
@@ -133,6 +171,7 @@ class SiftedLoader:
         seen, kept, scored, scored_kept = (sum(counts) for counts in zip(*found, strict=True))
         return SiftingReport(
             beta_value=self._beta,
+            status=self._loader.status,
             samples_seen=seen,
             samples_kept=kept,
             samples_scored=scored,
@@ -143,24 +182,24 @@ class SiftedLoader:
         )
 
 
-def build_sift_config(
-    hyperparameters: Hyperparameters, *, steps_per_epoch: int
-) -> RelativeProbabilisticSiftConfig:
+def build_sift_config(hyperparameters: Hyperparameters) -> RelativeProbabilisticSiftConfig:
     """Return the library's configuration of a job.
 
     Args:
-        hyperparameters: Of the job.
-        steps_per_epoch: Batches in an epoch; the delay when ``sift_delay`` is not set, so that
-            every sample is trained on once before the first is sifted out.
+        hyperparameters: Of the job. Without ``sift_delay`` the losses say when sifting starts.
     """
-    delay = hyperparameters.sift_delay
+    hp = hyperparameters
     return RelativeProbabilisticSiftConfig(
-        beta_value=hyperparameters.beta,
-        loss_history_length=hyperparameters.loss_history_length,
+        beta_value=hp.beta,
+        loss_history_length=hp.loss_history_length,
         loss_based_sift_config=LossConfig(
             sift_config=SiftingBaseConfig(
-                sift_delay=steps_per_epoch if delay is None else delay,
-                repeat_delay_per_epoch=hyperparameters.repeat_delay_per_epoch,
+                sift_delay="auto" if hp.sift_delay is None else hp.sift_delay,
+                repeat_delay_per_epoch=hp.repeat_delay_per_epoch,
+                unsifted_share=hp.unsifted_share,
+                num_epochs=hp.epochs,
             )
         ),
+        max_percentile=hp.max_percentile,
+        weighting=cast(Weighting, hp.weighting),
     )

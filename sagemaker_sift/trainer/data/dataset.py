@@ -44,12 +44,14 @@ class RawBatch(NamedTuple):
         images: Shape ``(B, C, H, W)``, uint8; unusable images are left out, so B may be below the
             batch size, or 0.
         labels: Class indices, int64, shape ``(B,)``; with ``multi_label`` uint8, ``(B, K)``.
+        indices: Of these images in their set, int64, shape ``(B,)``; None where they have none.
         unreadable: Images that could not be decoded.
         too_small: Images that the crop does not fit into.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
+    indices: torch.Tensor | None = None
     unreadable: tuple[Unreadable, ...] = ()
     too_small: tuple[TooSmall, ...] = ()
 
@@ -79,8 +81,9 @@ class ImageDataset(Dataset[RawBatch]):
     def __getitems__(self, draws: Draws) -> RawBatch:
         """Return the batch of one draw; it depends on nothing else."""
         labels = torch.from_numpy(self.source.labels[draws.indices])
+        indices = torch.from_numpy(draws.indices)
         if isinstance(self.decoded, np.ndarray) and self.augmentation_type in {None, "crop"}:
-            return RawBatch(self._crop_together(self.decoded, draws), labels)
+            return RawBatch(self._crop_together(self.decoded, draws), labels, indices)
         found = [
             self._sample(int(idx), chances)
             for idx, chances in zip(draws.indices, draws.chances, strict=True)
@@ -89,6 +92,7 @@ class ImageDataset(Dataset[RawBatch]):
         return RawBatch(
             images=_stack([found[place] for place in usable], self.image_shape),
             labels=labels[usable],
+            indices=indices[usable],
             unreadable=tuple(item for item in found if isinstance(item, Unreadable)),
             too_small=tuple(item for item in found if isinstance(item, TooSmall)),
         )

@@ -40,6 +40,8 @@ class BatchLoader(Protocol):
         ledger: What could not be read.
         num_seen: Images that the current or last iteration has handed out.
         num_batches_seen: Batches of the epoch that are behind it.
+        sample_ids: Which images of the set the batch handed out last holds, int64, shape ``(B,)``,
+            on the CPU; None where images have no number that is theirs in every epoch.
     """
 
     batch_size: int
@@ -47,10 +49,16 @@ class BatchLoader(Protocol):
     ledger: UnreadableLedger
     num_seen: int
     num_batches_seen: int
+    sample_ids: torch.Tensor | None
 
     @property
     def num_workers(self) -> int:
         """How many processes decode; 0 if the training process does it itself."""
+        ...
+
+    @property
+    def has_sample_ids(self) -> bool:
+        """Whether ``sample_ids`` is set with every batch."""
         ...
 
     def set_epoch(self, epoch: int) -> None:
@@ -115,6 +123,7 @@ class ImageLoader:
         self.ledger = ledger
         self.num_seen = 0
         self.num_batches_seen = 0
+        self.sample_ids: torch.Tensor | None = None
         self._order = order
         self._device = device
         self._yields_empty = yields_empty
@@ -129,6 +138,11 @@ class ImageLoader:
             worker_init_fn=_start_worker,
             generator=torch.Generator().manual_seed(0),
         )
+
+    @property
+    def has_sample_ids(self) -> bool:
+        """True: an image is known by its place in the set."""
+        return True
 
     @property
     def num_workers(self) -> int:
@@ -161,6 +175,7 @@ class ImageLoader:
                 )
             self.num_seen += len(raw.labels)
             self.num_batches_seen += 1
+            self.sample_ids = raw.indices
             if len(raw.labels) or self._yields_empty:
                 yield Batch(
                     raw.images.to(self._device, non_blocking=True),

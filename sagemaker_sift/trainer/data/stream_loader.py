@@ -92,6 +92,7 @@ class StreamLoader:
         self.classes = stream.classes
         self.batch_size = share.size
         self.num_seen = 0
+        self.sample_ids: torch.Tensor | None = None
         self.num_batches_seen = 0
         self._stream = stream
         self._plan = plan
@@ -109,6 +110,11 @@ class StreamLoader:
         self._has_warned = False
         self._state_to_load: Mapping[str, Any] | None = None
         self.ledger = self._new_ledger(num_images or 0)
+
+    @property
+    def has_sample_ids(self) -> bool:
+        """False: what passes by has no number that is its own in every epoch."""
+        return False
 
     @property
     def num_workers(self) -> int:

@@ -41,7 +41,21 @@ def test_settings_of_other_optimizers_are_ignored(
         ({"kv_store": "dist_sync"}, {"num_machines": 2}, "kv_store"),
         ({"loss_history_length": 9}, {"sifting": True}, "loss_history_length"),
         ({"sift_delay": 9}, {"beta_value": 1}, "sift_delay"),
-        ({"repeat_delay_per_epoch": True}, {"sifting": True}, "repeat_delay_per_epoch"),
+        (
+            {"repeat_delay_per_epoch": True},
+            {"sifting": True, "sift_delay": 9},
+            "repeat_delay_per_epoch",
+        ),
+        ({"unsifted_share": 0.2}, {"sifting": True}, "unsifted_share"),
+        ({"scoring": "plain"}, {"sifting": True}, "scoring"),
+        (
+            {"sifting": True, "max_score_age": 9},
+            {"scoring": "last_visit"},
+            "max_score_age",
+        ),
+        ({"weighting": "inverse"}, {"sifting": True}, "weighting"),
+        ({"max_percentile": 0.9}, {"sifting": True}, "max_percentile"),
+        ({"stop_if_slower": False}, {"sifting": True}, "stop_if_slower"),
         ({"log_batch_data": True}, {"sifting": True}, "log_batch_data"),
         (
             {"early_stopping": True, "early_stopping_min_epochs": 30},

@@ -220,6 +220,14 @@ def test_in_half_precision_an_epoch_of_nothing_but_overflow_is_an_error() -> Non
     assert math.isfinite(metrics.loss)
 
 
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_on_the_cpu_the_first_loss_that_is_not_finite_ends_training(loss: float) -> None:
+    watch = LossWatch(make_trainee(Pixel()), epoch=1)
+    watch.add(torch.tensor(3e38), 1)
+    with pytest.raises(TrainingError, match=rf"loss is {loss} in epoch 1, batch 1"):
+        watch.add(torch.tensor(loss), 2)
+
+
 def test_weights_that_are_not_finite_are_neither_measured_nor_saved() -> None:
     model = Pixel()
     trainee = make_trainee(model, rate=0.25)

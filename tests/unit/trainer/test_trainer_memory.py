@@ -44,7 +44,12 @@ def test_running_out_of_memory_says_the_batch_size_and_what_to_try(
 
 @pytest.mark.parametrize(
     ("device", "precision", "is_advised"),
-    [("cuda", "float32", True), ("cuda", "float16", False), ("cpu", "float32", False)],
+    [
+        ("cuda", "float32", True),
+        ("cuda", "float16", False),
+        ("cuda", "bfloat16", False),
+        ("cpu", "float32", False),
+    ],
 )
 def test_float16_is_advised_where_it_helps(device: str, precision: str, is_advised: bool) -> None:
     hyperparameters = make_hyperparameters(precision_dtype=precision)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sagemaker_sift.contract.hyperparameters import Hyperparameters
+from sagemaker_sift.trainer import optimizer as optimizer_module
 from sagemaker_sift.trainer.errors import TrainingError
 from sagemaker_sift.trainer.model import build_model
 from sagemaker_sift.trainer.optimizer import (
@@ -351,3 +352,21 @@ def test_a_closure_is_called_with_gradients_and_its_loss_returned(optimizer: str
 
     assert built.step(closure) == 9.0
     assert model.weight.item() < 3.0
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop"])
+def test_changing_weights_some_at_a_time_gives_the_same_values(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    results = []
+    for num_elements in (1, 7, 2**18):
+        monkeypatch.setattr(optimizer_module, "_ELEMENTS_AT_ONCE", num_elements)
+        model = make_layers()
+        optimizer = build_optimizer(model, make_hyperparameters(optimizer=name))
+        for gradients in draw_gradients(model, 3):
+            step(model, optimizer, gradients)
+        results.append([parameter.detach().clone() for parameter in model.parameters()])
+    for others in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], others, strict=True))
+    untrained = list(make_layers().parameters())
+    assert not any(torch.equal(a, b) for a, b in zip(results[0], untrained, strict=True))
