@@ -77,6 +77,8 @@ bench: $(VENV)/dev.done  ## run the benchmarks on this machine
 	$(BIN)/python benchmarks/client.py --rounds 3 --size
 	$(BIN)/python benchmarks/rank_agreement.py
 	$(BIN)/python benchmarks/data_path.py --quick
+	$(BIN)/python benchmarks/bookkeeping.py --quick
+	$(BIN)/python benchmarks/trainer_speed.py --quick
 	$(BIN)/python benchmarks/local_tuning.py --quick
 	$(BIN)/python benchmarks/shared_cpu.py $(BENCH_OPTIONS)
 
