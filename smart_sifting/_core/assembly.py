@@ -118,13 +118,6 @@ def assemble(
         loader_batch_size=wrapped.batch_size,
         watch=watch,
     )
-    weigher = None
-    if config.weighting == "inverse":
-        weigher = Weigher(
-            beta=config.beta_value,
-            max_weight=config.max_weight,
-            max_percentile=config.max_percentile,
-        )
     pipeline = SiftingPipeline(
         selector=Selector(
             beta=config.beta_value,
@@ -134,7 +127,7 @@ def assemble(
         ),
         scoring=batch_scoring,
         statistics=statistics,
-        weigher=weigher,
+        weigher=_build_weigher(config),
         log_batch_data=log_batch_data,
         watch=watch,
     )
@@ -156,4 +149,14 @@ def assemble(
         ranks=ranks,
         statistics=statistics,
         kept_fraction=kept_fraction,
+    )
+
+
+def _build_weigher(config: RelativeProbabilisticSiftConfig) -> Weigher | None:
+    if config.weighting == "none":
+        return None
+    return Weigher(
+        beta=config.beta_value,
+        max_weight=config.max_weight,
+        max_percentile=config.max_percentile,
     )

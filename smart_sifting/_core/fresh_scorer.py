@@ -101,6 +101,13 @@ class FreshScorer:
         """
         return self._method if self._loaded is None else str(self._loaded["method"])
 
+    @property
+    def is_comparing(self) -> bool:
+        """Whether the next pass is made in two ways, to compare them, and so costs more."""
+        self._find_candidates()
+        self._apply_loaded()
+        return self._phase == "comparing"
+
     def score(self, transformed_batch: Any, original_batch: Any) -> torch.Tensor:
         """Return the loss of each sample.
 
@@ -153,11 +160,12 @@ class FreshScorer:
         """Continue from what :meth:`state_dict` returned.
 
         The model's own values may be loaded before or after. On another kind of device, or with
-        another kind of model, all is decided anew.
+        another kind of model, all is decided anew; so it is from an empty state, which is that of
+        plain scoring.
         """
         self._begin()
         self._candidates = None
-        self._loaded = dict(state)
+        self._loaded = dict(state) or None
 
     def _apply_loaded(self) -> None:
         state, self._loaded = self._loaded, None

@@ -200,6 +200,8 @@ class SiftingRun:
         self._held = snapshot(state["held"])
         self._held_id_B = None if state["held_ids"] is None else state["held_ids"].cpu()
         self._verdict = state["verdict"]
+        if not self._stops_if_slower:  # sifted anew, whatever an earlier run found
+            self._schedule.is_switched_off, self._verdict = False, None
         self.statistics.load_state_dict(state["statistics"])
         self._pipeline.load_state_dict(state["pipeline"])
 

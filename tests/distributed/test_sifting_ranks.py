@@ -259,3 +259,67 @@ def test_ranks_that_sift_differently_are_told(name: str, values: Any, message: s
     assert first.code == second.code == 0, first.output
     assert message in first.result
     assert second.result
+
+
+@lru_cache
+def decide_together() -> list[dict[str, Any]]:
+    ends = run_ranks("decide_together", 2)
+    for end in ends:
+        assert end.code == 0, end.output
+    return [end.result | {"output": end.output} for end in ends]
+
+
+def test_sifting_starts_on_all_ranks_at_the_step_at_which_the_last_may() -> None:
+    results = [rank["one starts late"] for rank in decide_together()]
+    first_scored = [bool_list(result["num_scored"]).index(True) for result in results]
+    # Rank 1 sees two low looks of sixteen batches after its 48th; a batch that is ready passes.
+    assert first_scored == [81] * 2
+    assert [result["num_batches"] for result in results] == [results[0]["num_batches"]] * 2
+    assert all(result["status"] == "on, scored by: plain" for result in results)
+    for result in (rank["one never starts"] for rank in decide_together()):
+        assert result["num_batches"] == 110
+        assert not any(result["num_scored"])
+
+
+def test_losses_of_visits_follow_samples_from_rank_to_rank() -> None:
+    results = [rank["by visit"] for rank in decide_together()]
+    counts = [[len(batches) for batches in result["epochs"]] for result in results]
+    assert counts == [counts[0]] * 2
+    for result in results:
+        assert result["forwarded"][0] == result["scored"][0]
+        for forwarded, scored in zip(result["forwarded"][1:], result["scored"][1:], strict=True):
+            assert forwarded < 0.1 * scored
+
+
+def test_a_run_by_visits_continues_on_every_rank() -> None:
+    for result in (rank["by visit"] for rank in decide_together()):
+        third, *later = result["epochs"][2:]
+        assert result["rests"] == [third[2:], *later]
+        assert result["forwarded_later"] == result["forwarded"]
+
+
+def test_one_costly_rank_switches_all_off_at_one_step() -> None:
+    results = [rank["one is costly"] for rank in decide_together()]
+    off = ["switched off" in status for status in results[0]["statuses"]]
+    assert not off[0]
+    assert off[-1]
+    for rank, result in enumerate(results):
+        assert ["switched off" in status for status in result["statuses"]] == off
+        counts = result["counts"]
+        assert counts["samples_scored"] < 960
+        assert counts["samples_dropped_last"] == 0
+        accounted = result["num_yielded"] + counts["samples_sifted_out"] + result["num_waiting"]
+        assert counts["samples_seen"] == accounted
+        output = decide_together()[rank]["output"]
+        assert output.count("Sifting is switched off: on another rank") == (rank == 0)
+
+
+def test_ranks_that_go_different_ways_by_visits_are_told_instead_of_hanging() -> None:
+    for rank, result in enumerate(decide_together()):
+        scoring, epoch = result["different ways"]
+        assert f"Rank {rank} of 2 has scoring={2 * rank}, but over all ranks" in scoring
+        assert f"Rank {rank} of 2 has epoch={rank}, but over all ranks" in epoch
+
+
+def bool_list(numbers: list[int]) -> list[bool]:
+    return [number > 0 for number in numbers]

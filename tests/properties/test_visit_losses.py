@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ visits_of_ids = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(steps=st.lists(visits_of_ids, max_size=8), max_age=st.integers(1, 4))
 def test_a_table_is_like_a_dict(steps: list[list[tuple[int, int]]], max_age: int) -> None:
     visits, known = VisitLosses(max_age), dict[int, tuple[float, int]]()
@@ -35,7 +36,7 @@ def test_a_table_is_like_a_dict(steps: list[list[tuple[int, int]]], max_age: int
             assert looked_up.tolist() == [loss for loss, _ in known.values()]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(first=st.lists(visits_of_ids, max_size=5), second=st.lists(visits_of_ids, max_size=5))
 def test_merged_tables_hold_the_latest_visits(
     first: list[list[tuple[int, int]]], second: list[list[tuple[int, int]]]
@@ -63,7 +64,7 @@ def read_ids(batch: Any) -> list[int]:
     return ids
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(
     num_samples=st.integers(1, 150),
     batch_size=st.integers(3, 70),
@@ -114,7 +115,7 @@ def test_ids_and_weights_stay_with_their_samples(
                 loader.record_losses(sample_loss(batch[0]))
             pooled = [read_ids(chunk.data) for chunk in pipeline.pool.chunks]
             marked = [marks.ids.tolist() for marks in pipeline._marks_pool.chunks]  # type: ignore[union-attr] # all have ids
-            assert sum(pooled, []) == sum(marked, [])
+            assert list(chain(*pooled)) == list(chain(*marked))
         state = loader.state_dict()["pipeline"]["scoring"]["visits"]
         were_visited = (state["epochs"] >= 0).nonzero().flatten()
         assert torch.equal(state["losses"][were_visited], sample_loss(were_visited))

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from smart_sifting import Loss, SiftingDataloader
 from tests.conformance.loader_suite import make_config
+from tests.supports.deciding_ranks import decide_together as decide_together
 
 BATCH_SIZE = 4
 

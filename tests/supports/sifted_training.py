@@ -143,7 +143,9 @@ def assert_resumed_equals_uninterrupted(
         assert rest == steps[num_done:]
         assert torch.equal(resumed.parameters(), training.parameters())
         for name in ("num_batches", "samples_scored", "samples_forwarded", "samples_kept"):
-            counts = (getattr(loader.statistics, name) for loader in (resumed.loader, training.loader))
+            counts = (
+                getattr(loader.statistics, name) for loader in (resumed.loader, training.loader)
+            )
             assert len(set(counts)) == 1, name
         assert resumed.loader.progress == training.loader.progress
         assert resumed.loader.status == training.loader.status

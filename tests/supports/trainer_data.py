@@ -25,6 +25,9 @@ TINY = {
 }
 """Hyperparameters of a job that takes a second."""
 
+SIFTING = {"beta_value": "1", "sift_delay": "2", "stop_if_slower": "False"}
+"""Hyperparameters of a tiny job that sifts from its third batch on, whatever that costs here."""
+
 
 def make_image(class_idx: int, *, num_classes: int, size: int, seed: int) -> np.ndarray:
     """Return a noisy RGB image whose class is told by the brightness of its channels."""

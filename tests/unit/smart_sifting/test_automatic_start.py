@@ -21,7 +21,7 @@ from smart_sifting._core.spare_watch import (
     SpareWatch,
     expected_dropped_share,
 )
-from tests.conformance.loader_suite import make_config
+from tests.conformance.loader_suite import make_config, reload
 from tests.supports.sifted_training import (
     SiftedTraining,
     assert_resumed_equals_uninterrupted,
@@ -133,7 +133,7 @@ class FixedLoss(Loss):
 
 
 def make_auto(losses: torch.Tensor, **arguments: Any) -> tuple[SiftingDataloader, FixedLoss]:
-    """Return a loader over as many samples as there are losses, unsifted until they concentrate."""
+    """Return a loader over as many samples as there are losses, sifted once they concentrate."""
     ids = torch.arange(len(losses))
     loss = FixedLoss(losses)
     wrapped = DataLoader(TensorDataset(ids, ids * 2), BATCH_SIZE)
@@ -160,7 +160,9 @@ class TestALoader:
                 if is_waiting:
                     loader.record_losses(CONCENTRATED[batch[0]])
                 if step == MIN_WINDOW_BATCHES:
-                    assert loader.status.startswith("waiting, as the samples that would be dropped")
+                    assert loader.status.startswith(
+                        "waiting, as the samples that would be dropped"
+                    )
         lines = [r.getMessage() for r in caplog.records if "Sifting starts" in r.getMessage()]
         (line,) = lines
         assert line.startswith("Sifting starts after 33 batches: the samples")
@@ -252,6 +254,18 @@ class TestALoader:
         assert sifted.loader.statistics.samples_scored == 0
         if not tells_losses:
             assert sifted.loss.num_passes > 0
+
+
+def test_a_resumed_loader_knows_that_it_is_told_losses() -> None:
+    loader, resumed = (make_auto(EVEN)[0] for _ in range(2))
+    for step, batch in enumerate(loader):
+        loader.record_losses(EVEN[batch[0]])
+        if step == PROBE_EVERY - 2:
+            break
+    resumed.load_state_dict(reload(loader.state_dict()))
+    next(iter(resumed))
+    assert resumed.statistics.num_batches == PROBE_EVERY
+    assert resumed.statistics.seconds["calculate_relevance_values"] == 0.0
 
 
 class Unsized:

@@ -82,7 +82,10 @@ def test_the_loop_gets_batches_as_without_ids(form: str, scoring: Any, delay: in
     options: dict[str, Any] = {"batch_size": 8, "drop_last": True}
     loss = LossOfIds(read)
     with_ids = make_loader(
-        DataLoader(IdentifiedDataset(Samples(form)), **options), loss, config=config, scoring=scoring
+        DataLoader(IdentifiedDataset(Samples(form)), **options),
+        loss,
+        config=config,
+        scoring=scoring,
     )
     without = make_loader(DataLoader(Samples(form), **options), LossOfIds(read), config=config)
     assert gather(with_ids, read) == gather(without, read)

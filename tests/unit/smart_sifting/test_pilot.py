@@ -17,11 +17,13 @@ from smart_sifting import (
     TensorBatch,
     pilot,
 )
+from smart_sifting._core import fresh_scorer
 from smart_sifting._pilot.measurement import run_pilot
 from smart_sifting._pilot.report import summarise_pooling
 from smart_sifting._pilot.stopwatch import BatchTimes
 
 LOAD, TRANSFORM, SCORE, REVERSE, FORWARD, BACKWARD, STEP = 3.0, 1.0, 5.0, 2.0, 7.0, 11.0, 13.0
+SCORE_OF_A_COPY = 2.0
 
 
 class Clock:
@@ -33,7 +35,10 @@ class Clock:
 
 
 class TimedLoss(Loss):
-    """Takes ``SCORE`` without gradients, else ``FORWARD``, and ``BACKWARD`` in backward."""
+    """Takes ``SCORE`` without gradients, else ``FORWARD``, and ``BACKWARD`` in backward.
+
+    A copy of the model takes less.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -42,7 +47,8 @@ class TimedLoss(Loss):
         output = model(original_batch).squeeze(1)
         if not output.requires_grad:
             assert not model.training
-            self.clock.now += SCORE
+            is_copy = not isinstance(model, torch.nn.Linear)
+            self.clock.now += SCORE_OF_A_COPY if is_copy else SCORE
             return output
         assert model.training
         self.clock.now += FORWARD
@@ -117,6 +123,7 @@ def measure(
         num_batches=num_batches,
         num_warmup=num_warmup,
         batch_format_index=0,
+        scoring="plain",
         clock=clock,
     )
     return report, loader
@@ -179,6 +186,7 @@ def test_the_forecast_is_what_a_sifted_epoch_takes(beta: float) -> None:
         num_batches=200,
         num_warmup=3,
         batch_format_index=None,
+        scoring="plain",
         clock=clock,
     )
     config = {
@@ -194,6 +202,63 @@ def test_the_forecast_is_what_a_sifted_epoch_takes(beta: float) -> None:
     without_sifting = 500 * (LOAD + FORWARD + BACKWARD)
     taken = (clock.now - began) / without_sifting
     assert report.rows[0].relative_time == pytest.approx(taken, rel=0.1)
+
+
+def measure_fresh(*, weight: float, num_there: int) -> PilotReport:
+    clock, model = Clock(), torch.nn.Linear(1, 1)
+    with torch.no_grad():
+        model.weight.fill_(weight)
+        model.bias.fill_(1.0)
+    generator = torch.Generator().manual_seed(0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return run_pilot(
+        model,
+        TimedLoss(clock),
+        torch.rand(4 * num_there, 1, generator=generator).split(4),
+        batch_transforms=None,
+        optimizer=optimizer,
+        betas=(1.0,),
+        beta_value=None,
+        num_batches=num_there,
+        num_warmup=0,
+        batch_format_index=0,
+        scoring="fresh",
+        clock=clock,
+    )
+
+
+def test_the_cheapest_method_is_found_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fresh_scorer, "find_fast_dtype", lambda device: torch.bfloat16)
+    report = measure_fresh(weight=5.0, num_there=3)
+    score = next(seconds for seconds in report.stages if seconds.stage == "score")
+    assert (score.lower_s, score.median_s, score.upper_s) == (SCORE_OF_A_COPY / 4,) * 3
+    assert report.num_batches == 3
+    assert report.scoring_method == report.as_dict()["scoring_method"] == "bfloat16 copy"
+    assert "Scored by this method: bfloat16 copy." in str(report)
+
+
+def test_batches_scored_by_an_earlier_method_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All losses are equal at first, so that no method can be judged."""
+    monkeypatch.setattr(fresh_scorer, "find_fast_dtype", lambda device: torch.bfloat16)
+    report = measure_fresh(weight=0.0, num_there=20)
+    assert report.scoring_method == "bfloat16 copy"
+    assert report.stages[2].upper_s == SCORE_OF_A_COPY / 4
+    assert 0 < report.num_batches < 20
+
+
+def test_a_pilot_that_finds_no_cheaper_method_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fresh_scorer, "find_fast_dtype", lambda device: None)
+    report = measure_fresh(weight=5.0, num_there=3)
+    assert report.scoring_method == "plain"
+    assert "no cheaper method than plain was found here" in str(report)
+
+
+def test_a_pilot_scores_by_the_model_itself_unless_told_otherwise() -> None:
+    report, _ = measure([4] * 9)
+    assert report.scoring_method == "plain"
+    assert "Scored by this method: plain." in str(report)
 
 
 def test_of_no_kept_sample_there_is_no_price() -> None:

@@ -200,6 +200,8 @@ def test_a_layer_without_values_is_named() -> None:
         ({"betas": 1}, TypeError, "`betas` is 1, but must be a list of numbers"),
         ({"betas": torch.tensor(1.0)}, TypeError, r"`betas` is tensor\(1\.\), but must be a list"),
         ({"betas": "12"}, TypeError, "`betas` is '12', but must be a list of numbers"),
+        ({"scoring": "stale"}, ValueError, "`scoring` is 'stale', but must be 'plain' or 'fresh'"),
+        ({"scoring": "last_visit"}, ValueError, "of the last visit take no scoring pass"),
         ({"betas": [1, 0]}, ValueError, "`betas` holds 0, but a selectivity must be positive"),
         ({"betas": ["1"]}, TypeError, "`betas` holds '1', but a selectivity must be a number"),
         ({"beta_value": -2}, ValueError, "`beta_value` is -2, but a selectivity must be pos"),

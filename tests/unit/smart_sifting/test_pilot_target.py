@@ -105,8 +105,10 @@ def test_a_module_is_a_target_too(
     script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(script.parent)
-    assert main(["pilot", "own_training:make_pilot"]) == 0
-    assert capsys.readouterr().out.startswith("Pilot: 6 batches of 4 samples after 3 to warm up")
+    assert main(["pilot", "own_training:make_pilot", "--scoring", "fresh"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("Pilot: 6 batches of 4 samples after 3 to warm up")
+    assert "Scored by this method: " in shown
 
 
 def test_a_file_named_like_a_loaded_module_does_not_replace_it(

@@ -20,9 +20,23 @@ def build(**changes: Any) -> RelativeProbabilisticSiftConfig:
     return RelativeProbabilisticSiftConfig(**(make_config() | changes))
 
 
+def inside(**values: Any) -> dict[str, Any]:
+    return {"loss_based_sift_config": {"sift_config": values}}
+
+
 def test_the_documented_defaults() -> None:
     base = SiftingBaseConfig()
     assert (base.sift_delay, base.repeat_delay_per_epoch) == (1000, False)
+    assert (base.unsifted_share, base.num_epochs, base.first_unsifted_epoch) == (0.0, None, None)
+    config = build()
+    assert (config.max_percentile, config.weighting, config.max_weight) == (1.0, "none", 5.0)
+
+
+def test_our_own_values_are_given_by_name_only() -> None:
+    with pytest.raises(TypeError):
+        SiftingBaseConfig(0, False, 0.1)  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        RelativeProbabilisticSiftConfig(1.0, 5, LossConfig({}), 0.5)  # type: ignore[misc]
 
 
 def test_dicts_and_objects_mean_the_same() -> None:
@@ -69,6 +83,45 @@ def test_dicts_and_objects_mean_the_same() -> None:
             "`repeat_delay_per_epoch` is 1, but must be True or False",
         ),
         ({"loss_based_sift_config": {"sift_config": None}}, "must be a SiftingBaseConfig"),
+        (inside(sift_delay="Auto"), "`sift_delay` is 'Auto', but must be .* Or give 'auto'"),
+        (inside(sift_delay=1.5), "`sift_delay` is 1.5, but must be a whole .* Or give 'auto'"),
+        (inside(sift_delay=None), "`sift_delay` is None, but must be a whole"),
+        (
+            inside(sift_delay="auto", repeat_delay_per_epoch=True),
+            "`repeat_delay_per_epoch` is True, but `sift_delay` is 'auto'.* leave .* out",
+        ),
+        (
+            inside(unsifted_share=1, num_epochs=3),
+            r"`unsifted_share` is 1.0, but must be in \[0, 1\)",
+        ),
+        (inside(unsifted_share=-0.1, num_epochs=3), r"`unsifted_share` is -0.1, but must be in"),
+        (
+            inside(unsifted_share=math.nan, num_epochs=3),
+            r"`unsifted_share` is nan, but must be in",
+        ),
+        (
+            inside(unsifted_share="0.1", num_epochs=3),
+            "`unsifted_share` is '0.1', but must be a num",
+        ),
+        (inside(unsifted_share=True, num_epochs=3), "`unsifted_share` is True, but must be a num"),
+        (inside(unsifted_share=0.1), "`num_epochs` is not given. Say how many"),
+        (inside(unsifted_share=0.1, num_epochs=0), "`num_epochs` is 0, but must be at least 1"),
+        (inside(unsifted_share=0.1, num_epochs=2.0), "`num_epochs` is 2.0, but must be a whole"),
+        (inside(unsifted_shore=0.1), "Did you mean 'unsifted_share'?"),
+        (
+            {"max_percentile": 0},
+            r"`max_percentile` is 0.0, but must be in \(0, 1\]: samples above",
+        ),
+        ({"max_percentile": 1.01}, r"`max_percentile` is 1.01, but must be in \(0, 1\]"),
+        ({"max_percentile": math.nan}, r"`max_percentile` is nan, but must be in"),
+        ({"max_percentile": "1"}, "`max_percentile` is '1', but must be a number"),
+        ({"weighting": "inverted"}, "`weighting` is 'inverted', but must be 'none' or 'inverse'"),
+        ({"weighting": None}, "`weighting` is None, but must be 'none' or 'inverse'"),
+        ({"weighting": ["none"]}, r"`weighting` is \['none'\], but must be 'none' or 'inverse'"),
+        ({"max_weight": 0.5}, "`max_weight` is 0.5, but must be at least 1 and finite"),
+        ({"max_weight": math.inf}, "`max_weight` is inf, but must be at least 1 and finite"),
+        ({"max_weight": math.nan}, "`max_weight` is nan, but must be at least 1 and finite"),
+        ({"max_weight": "5"}, "`max_weight` is '5', but must be a number"),
     ],
 )
 def test_a_wrong_value_is_told_in_objects_and_in_dicts(

@@ -43,11 +43,37 @@ def test_a_wrong_configuration_is_told() -> None:
         ({"model": "resnet"}, "`model` is 'resnet', but must be"),
         ({"batch_transforms": SiftingBatchTransform}, "`batch_transforms` is .* an instance"),
         ({"batch_transforms": 3}, "`batch_transforms` is 3, but must be an instance"),
+        ({"max_score_age": 1.5}, "`max_score_age` is 1.5, but must be a whole number"),
+        ({"max_score_age": True}, "`max_score_age` is True, but must be a whole number"),
+        ({"sample_ids": "ids"}, "`sample_ids` is 'ids', but must be a function that returns"),
     ],
 )
 def test_a_wrong_argument_is_told(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         make_loader(make_batches(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"scoring": "stale"},
+            "`scoring` is 'stale', but must be one of 'plain', 'fresh', 'last_",
+        ),
+        ({"scoring": None}, "`scoring` is None, but must be one of"),
+        ({"scoring": ["plain"]}, r"`scoring` is \['plain'\], but must be one of"),
+        ({"max_score_age": 0}, "`max_score_age` is 0, but must be at least 1"),
+        ({"max_score_age": -3}, "`max_score_age` is -3, but must be at least 1"),
+    ],
+)
+def test_a_value_out_of_range_is_told(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_loader(make_batches(), **arguments)
+
+
+def test_our_own_arguments_are_given_by_name_only() -> None:
+    with pytest.raises(TypeError, match="positional"):
+        SiftingDataloader(make_config(), [], None, None, None, False, None, 0)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("wrapped", [None, (batch for batch in make_batches())])

@@ -25,7 +25,7 @@ NUM_SAMPLES, NUM_DRAWS = 400, 300
 def weigh_often(
     losses: torch.Tensor, *, beta: float, max_percentile: float = 1.0, max_weight: float = 1e9
 ) -> tuple[float, float]:
-    """Return, over many draws, the mean of the weights of the kept and their weighted mean loss."""
+    """Return, over many draws, the mean weight of the kept and their weighted mean loss."""
     weigher = Weigher(beta=beta, max_weight=max_weight, max_percentile=max_percentile)
     num_kept, sum_of_weights, sum_of_losses = 0, 0.0, 0.0
     for seed in range(NUM_DRAWS):

@@ -13,28 +13,17 @@ from smart_sifting import Loss, SiftingDataloader
 from smart_sifting._core.cost_model import SiftingCosts
 from smart_sifting._core.cost_watch import NUM_WARMUP, NUM_WATCHED, WORTHWHILE
 from tests.conformance.loader_suite import (
-    LossOfIds,
     assert_accounts_for_every_sample,
     make_config,
     reload,
     sample_loss,
 )
 from tests.supports.sifting_loader import make_batches, make_loader, read_ids
+from tests.supports.virtual_clock import Clock, TimedLoss
 from tests.unit.smart_sifting.test_cost_watch import watch
 
 NUM_CYCLES = NUM_WARMUP + NUM_WATCHED
 MODULES = ("run", "batch_scoring", "pipeline")
-
-
-class Clock:
-    """Stands still but for what scoring and training are said to take."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.slowdown = 1.0
-
-    def perf_counter(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -43,17 +32,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for module in MODULES:
         monkeypatch.setattr(f"smart_sifting._core.{module}.time", made)
     return made
-
-
-class TimedLoss(LossOfIds):
-    def __init__(self, clock: Clock, seconds: float) -> None:
-        super().__init__(read_ids)
-        self.clock = clock
-        self.seconds = seconds
-
-    def loss(self, model: Any, transformed_batch: Any, original_batch: Any = None) -> torch.Tensor:
-        self.clock.now += self.clock.slowdown * self.seconds * len(original_batch[0])
-        return super().loss(model, transformed_batch, original_batch)
 
 
 def make_timed(clock: Clock, scoring_s: float, **arguments: Any) -> SiftingDataloader:
@@ -197,7 +175,7 @@ def test_what_is_switched_off_is_expected_to_yield_everything(clock: Clock) -> N
 
 @pytest.mark.parametrize("value", [1, None, "yes"])
 def test_what_is_no_flag_is_told(value: Any) -> None:
-    with pytest.raises(TypeError, match="`stop_if_slower` is .*, but must be True or False"):
+    with pytest.raises(TypeError, match=r"`stop_if_slower` is .*, but must be True or False"):
         make_loader(make_batches(), stop_if_slower=value)
 
 
