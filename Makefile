@@ -79,6 +79,11 @@ bench: $(VENV)/dev.done  ## run the benchmarks on this machine
 	$(BIN)/python benchmarks/data_path.py --quick
 	$(BIN)/python benchmarks/bookkeeping.py --quick
 	$(BIN)/python benchmarks/trainer_speed.py --quick
+	$(BIN)/python benchmarks/scoring_price.py --quick
+	$(BIN)/python benchmarks/throughput.py --quick
+	$(BIN)/python benchmarks/equal_accuracy.py quick --seeds 0 --epochs 2 \
+	  --ways plain "fresh, beta 1" "last visit, beta 1" "random, as many"
+	$(BIN)/python benchmarks/gpu.py --quick
 	$(BIN)/python benchmarks/local_tuning.py --quick
 	$(BIN)/python benchmarks/shared_cpu.py $(BENCH_OPTIONS)
 

@@ -16,6 +16,7 @@ import os
 import platform
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ from training_arms import Arm, Random, Recipe, Sifted, TwoForward
 PLAIN = "plain"
 OURS = "fresh, beta 1"
 FAST = "fresh, beta 2"
+EARLY = "fresh, beta 1, from the second epoch"
 
 REGIMES: dict[str, tuple[Callable[[Path], ImageSet], Recipe]] = {
-    "quick": (lambda _: generate(), Recipe(4, 64, 0.1)),
+    "quick": (lambda _: generate(256, 64), Recipe(4, 64, 0.1)),
     "saturated": (read_sign_digits, Recipe(40, 64, 0.1)),
+    "saturated-plain-images": (read_sign_digits, Recipe(40, 64, 0.1, is_augmented=False)),
     "under-trained": (lambda data: read_cifar10(data, 10_000), Recipe(10, 128, 0.2)),
     "full": (lambda data: read_cifar10(data, 50_000), Recipe(20, 128, 0.2)),
 }
@@ -44,19 +47,21 @@ def build_arms(
         return Sifted(images, recipe, seed, beta=beta, scoring=scoring, **settings)
 
     ours = sifted(1, "fresh")
+    early = sifted(1, "fresh", delay_epochs=1)
     makers: dict[str, Callable[[], Arm]] = {
         PLAIN: lambda: Arm(images, recipe, seed),
         OURS: lambda: ours,
         FAST: lambda: sifted(2, "fresh"),
         "last visit, beta 1": lambda: sifted(1, "last_visit"),
         "last visit, beta 2": lambda: sifted(2, "last_visit"),
-        "fresh, beta 1, from the second epoch": lambda: sifted(1, "fresh", delay_epochs=1),
+        EARLY: lambda: early,
         "fresh, beta 1, weights": lambda: sifted(1, "fresh", weighting="inverse"),
         "fresh, beta 1, no unsifted end": lambda: sifted(1, "fresh", unsifted_share=0.0),
         "fresh, beta 1, no unsifted end, BatchNorm anew": lambda: sifted(
             1, "fresh", unsifted_share=0.0, updates_batch_norm=True
         ),
         "random, as many": lambda: Random(images, recipe, seed, like=ours),
+        f"random, as many as '{EARLY}'": lambda: Random(images, recipe, seed, like=early),
         "published two-forward, beta 1": lambda: TwoForward(images, recipe, seed, beta=1),
     }
     unknown = set(names or ()) - set(makers)
@@ -91,10 +96,12 @@ def run_seed(
     rows = [describe(name, arm, seed) for name, arm in arms.items()]
     plain_s = arms[PLAIN].cpu_seconds / recipe.num_epochs
     matched: dict[str, Arm] = {}
-    for name in (OURS, FAST):
+    for name in (OURS, FAST, EARLY):
         if name in arms:
             num_epochs = max(1, round(arms[name].cpu_seconds / plain_s))
-            shorter = Recipe(num_epochs, recipe.batch_size, recipe.peak_rate)
+            if num_epochs >= recipe.num_epochs:  # that is plain training
+                continue
+            shorter = replace(recipe, num_epochs=num_epochs)
             matched[f"plain, the time of '{name}'"] = Arm(images, shorter, seed)
     advance(matched, folder / f"matched-{seed}.pt" if folder else None)
     return rows + [describe(name, arm, seed) for name, arm in matched.items()]
@@ -170,7 +177,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     read, recipe = REGIMES[options.regime]
     if options.epochs:
-        recipe = Recipe(options.epochs, recipe.batch_size, recipe.peak_rate)
+        recipe = replace(recipe, num_epochs=options.epochs)
     images = read(options.data)
     folder = options.folder
     if folder is not None:

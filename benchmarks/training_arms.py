@@ -37,6 +37,7 @@ class Recipe:
     weight_decay: float = 5e-4
     warm_up: float = 0.15
     is_bfloat16: bool = False
+    is_augmented: bool = True
 
     def autocast(self) -> torch.autocast:
         """Return the context of a forward pass."""
@@ -53,14 +54,17 @@ class Recipe:
 class Batches:
     """Batches of random crops, mirrored at random, in an order drawn anew each epoch.
 
+    Without augmentation they are the crops from the middle.
+
     Attributes:
         kept_fraction: Share of the images, drawn at random, that an epoch has.
     """
 
     drop_last = False
 
-    def __init__(self, images: ImageSet, batch_size: int, seed: int) -> None:
-        self.batch_size = batch_size
+    def __init__(self, images: ImageSet, recipe: Recipe, seed: int) -> None:
+        self.batch_size = recipe.batch_size
+        self._is_augmented = recipe.is_augmented
         self.kept_fraction = 1.0
         self.generator = torch.Generator().manual_seed(seed)
         self._set = images
@@ -72,6 +76,9 @@ class Batches:
         num_images = len(self._set.train_labels)
         order = torch.randperm(num_images, generator=self.generator)
         for ids in order[: round(self.kept_fraction * num_images)].split(self.batch_size):
+            if not self._is_augmented:
+                yield crop_middle(self._set.train_images[ids]), self._set.train_labels[ids], ids
+                continue
             corners = torch.randint(0, SIDE - CROP + 1, (2, len(ids)), generator=self.generator)
             rows, columns = corners[:, :, None] + torch.arange(CROP)
             images = self._set.train_images.permute(0, 2, 3, 1)[
@@ -80,6 +87,12 @@ class Batches:
             is_mirrored = torch.rand(len(ids), generator=self.generator) < 0.5
             images = torch.where(is_mirrored[:, None, None, None], images.flip(3), images)
             yield images, self._set.train_labels[ids], ids
+
+
+def crop_middle(images: torch.Tensor) -> torch.Tensor:
+    """Return the middle of each image."""
+    inset = (SIDE - CROP) // 2
+    return images[:, :, inset : inset + CROP, inset : inset + CROP]
 
 
 def to_input(images: torch.Tensor) -> torch.Tensor:
@@ -114,7 +127,7 @@ class Arm:
     def __init__(self, images: ImageSet, recipe: Recipe, seed: int) -> None:
         self.images = images
         self.recipe = recipe
-        self.batches = Batches(images, recipe.batch_size, 1000 + seed)
+        self.batches = Batches(images, recipe, 1000 + seed)
         generator = torch.Generator().manual_seed(seed)
         network = build_model(
             recipe.num_layers, (3, CROP, CROP), images.num_classes, generator=generator
@@ -146,8 +159,7 @@ class Arm:
 
     def accuracy(self) -> float:
         """Return the share of test images that are classified right, by their centre crop."""
-        inset = (SIDE - CROP) // 2
-        images = self.images.test_images[:, :, inset : inset + CROP, inset : inset + CROP]
+        images = crop_middle(self.images.test_images)
         num_right = 0
         self.network.eval()
         with torch.inference_mode():

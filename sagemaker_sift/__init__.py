@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from sagemaker_sift.warm_start import WarmStartConfig as WarmStartConfig
     from sagemaker_sift.warm_start import WarmStartTypes as WarmStartTypes
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 
 _HOMES = {
     "AccessDeniedError": "exceptions",
