@@ -56,10 +56,8 @@ def build_arms(
         "last visit, beta 2": lambda: sifted(2, "last_visit"),
         EARLY: lambda: early,
         "fresh, beta 1, weights": lambda: sifted(1, "fresh", weighting="inverse"),
-        "fresh, beta 1, no unsifted end": lambda: sifted(1, "fresh", unsifted_share=0.0),
-        "fresh, beta 1, no unsifted end, BatchNorm anew": lambda: sifted(
-            1, "fresh", unsifted_share=0.0, updates_batch_norm=True
-        ),
+        "fresh, beta 1, last tenth unsifted": lambda: sifted(1, "fresh", unsifted_share=0.1),
+        "fresh, beta 1, BatchNorm anew": lambda: sifted(1, "fresh", updates_batch_norm=True),
         "random, as many": lambda: Random(images, recipe, seed, like=ours),
         f"random, as many as '{EARLY}'": lambda: Random(images, recipe, seed, like=early),
         "published two-forward, beta 1": lambda: TwoForward(images, recipe, seed, beta=1),

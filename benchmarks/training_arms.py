@@ -221,7 +221,7 @@ class Sifted(Arm):
         beta: float,
         scoring: str,
         delay_epochs: float | None = None,
-        unsifted_share: float = 0.1,
+        unsifted_share: float = 0.0,
         max_score_age: int = 3,
         weighting: str = "none",
         stop_if_slower: bool = False,

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from smart_sifting._pilot.arguments import read_scoring
 from smart_sifting._pilot.target import PilotTargetError, run_target
 
 
@@ -28,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings |= {"betas": options.beta, "beta_value": options.beta[0]}
     if options.num_batches is not None:
         settings["num_batches"] = options.num_batches
+    if options.scoring is not None:
+        settings["scoring"] = options.scoring
     try:
         with contextlib.redirect_stdout(sys.stderr):
             report = run_target(options.target, **settings)
@@ -73,6 +76,13 @@ def _build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="batches to measure (default: 20), after 3 to warm up",
     )
+    command.add_argument(
+        "--scoring",
+        type=_read_scoring,
+        metavar="plain|fresh",
+        help="score with the model itself, or with the cheapest copy of it that ranks losses "
+        "alike (default: as FUNCTION says, else plain)",
+    )
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
 
@@ -94,6 +104,13 @@ def _read_num_batches(text: str) -> int:
     if not (text.isdecimal() and int(text) >= 1):
         raise argparse.ArgumentTypeError(f"is {text!r}, but must be a whole number, 1 or more")
     return int(text)
+
+
+def _read_scoring(text: str) -> str:
+    try:
+        return read_scoring(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("`scoring` ")) from error
 
 
 if __name__ == "__main__":

@@ -63,6 +63,13 @@ def add_command(commands: Any) -> None:
         metavar="N",
         help="batches to measure (default: 20), after 3 to warm up",
     )
+    parser.add_argument(
+        "--scoring",
+        type=_read_scoring,
+        metavar="plain|fresh",
+        help="score with the network itself, or with the cheapest copy of it that ranks losses "
+        "alike (default: as FUNCTION says, else plain; of a job its own scoring)",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     add_hyperparameter_option(parser)
     parser.set_defaults(run=_run, refuse=parser.error)
@@ -87,6 +94,13 @@ def _read_num_batches(text: str) -> int:
     return int(text)
 
 
+def _read_scoring(text: str) -> str:
+    if text not in {"plain", "fresh"}:
+        remedy = ": losses of the last visit take no scoring pass" if text == "last_visit" else ""
+        raise argparse.ArgumentTypeError(f"is {text!r}, but must be plain or fresh{remedy}")
+    return text
+
+
 def _run(options: argparse.Namespace) -> int:
     if options.target and (options.train or options.hyperparameters):
         options.refuse(
@@ -99,6 +113,8 @@ def _run(options: argparse.Namespace) -> int:
     arguments = [f"--beta={beta!r}" for beta in options.beta]
     if options.num_batches is not None:
         arguments.append(f"--num-batches={options.num_batches}")
+    if options.scoring is not None:
+        arguments.append(f"--scoring={options.scoring}")
     if options.json:
         arguments.append("--json")
     if options.target:

@@ -230,7 +230,7 @@ class Hyperparameters(BaseModel):
             high=0.99,
             is_builtin=False,
         ),
-    ] = 0.1
+    ] = 0.0
     scoring: Annotated[
         str,
         choice(

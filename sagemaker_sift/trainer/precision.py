@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -51,9 +52,11 @@ class Precision:
         self._is_mixed = is_bfloat16 or self.is_half
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.is_half)
 
-    def autocast(self) -> torch.autocast:
-        """Return the context of a forward pass."""
-        return torch.autocast(self._device.type, dtype=self._dtype, enabled=self._is_mixed)
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context of a forward pass; in float32 it leaves one around it in force."""
+        if not self._is_mixed:
+            return nullcontext()
+        return torch.autocast(self._device.type, dtype=self._dtype)
 
     def step(self, loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
         """Compute the gradients of a scalar loss and let the optimizer take its step.

@@ -148,6 +148,11 @@ class SiftedLoader:
             self._status = self._loader.status
             _LOG.info("Sifting: %s", self._status)
 
+    @property
+    def state_version(self) -> int:
+        """The version of what :meth:`state_dict` returns; no other one can be loaded."""
+        return int(self._loader.state_dict()["version"])
+
     def state_dict(self) -> dict[str, Any]:
         """Return history, generator and counters."""
         return dict(self._loader.state_dict())

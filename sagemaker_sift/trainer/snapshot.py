@@ -93,8 +93,8 @@ class Snapshot:
             Whether an epoch is under way.
 
         Raises:
-            TrainingError: If the state is of another network, or of a job that takes its batches
-                in another way.
+            TrainingError: If the state is of another network, of a job that takes its batches in
+                another way, or of a version that sifted in another way.
         """
         self._check(state)
         trainee = self._trainee
@@ -112,10 +112,20 @@ class Snapshot:
                 for value, saved in zip(trainee.statistics, own["statistics"], strict=True):
                     value.copy_(saved)
         if self._sifted is not None and own["sifting"] is not None:
-            self._sifted.load_state_dict(own["sifting"])
+            self._restore_sifting(self._sifted, own["sifting"])
         elif own["loader"] is not None:
             self._data.train.load_state_dict(own["loader"])
         return is_in_epoch
+
+    def _restore_sifting(self, sifted: SiftedLoader, own: dict[str, Any]) -> None:
+        try:
+            sifted.load_state_dict(own)
+        except ValueError as error:  # samples that wait for a batch lack what this job needs
+            raise TrainingError(
+                f"The checkpoint in {self._config.paths.checkpoints} was made with other settings "
+                f"of sifting than this job has ({error}). Continue with the same values of "
+                "scoring and weighting, or give the job another checkpoint location."
+            ) from error
 
     def _needs_own(self, state: dict[str, Any]) -> bool:
         """Whether what each rank had for itself must be given back to it."""
@@ -134,7 +144,7 @@ class Snapshot:
     def _describe_course(self) -> dict[str, Any]:
         """Return what decides which batches come, and so must stay as it is within an epoch."""
         hp = self._config.hyperparameters
-        return {
+        course = {
             "mini_batch_size": hp.mini_batch_size,
             "seed": hp.seed,
             "augmentation_type": hp.augmentation_type,
@@ -142,9 +152,13 @@ class Snapshot:
             "sifting": hp.is_sifting,
             "number of batches of an epoch": len(self._data.train),
         }
+        if hp.is_sifting:
+            course |= {"scoring": hp.scoring, "weighting": hp.weighting}
+        return course
 
     def _check(self, state: dict[str, Any]) -> None:
         self._compare(state["network"], self._describe_network())
+        self._check_version(state)
         if state["is_in_epoch"]:
             self._compare(state["course"], self._describe_course())
         num_saved, num_ranks = len(state["ranks"]), self._trainee.ranks.size
@@ -154,6 +168,18 @@ class Snapshot:
                 f"The checkpoint in {self._config.paths.checkpoints} was made by {num_saved} "
                 f"training processes, but this job has {num_ranks} (one a GPU). Continue on the "
                 "same instance type and count, or give the job another checkpoint location."
+            )
+
+    def _check_version(self, state: dict[str, Any]) -> None:
+        saved = state["ranks"][0]["sifting"]
+        if self._sifted is None or saved is None:
+            return
+        version, own = saved.get("version"), self._sifted.state_version
+        if version != own:
+            raise TrainingError(
+                f"The checkpoint in {self._config.paths.checkpoints} holds a state of sifting of "
+                f"version {version}, but this version of the algorithm reads {own}. Resume the "
+                "job with the version that wrote it, or give it another checkpoint location."
             )
 
     def _compare(self, saved: dict[str, Any], own: dict[str, Any]) -> None:

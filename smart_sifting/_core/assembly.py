@@ -92,20 +92,12 @@ def assemble(
     assert loss_impl is not None
     wrapped, model = WrappedLoader(orig_dataloader), check_model(model)
     seed = torch.initial_seed() if seed is None else check_whole_number("seed", seed)
-    check_ranks(process_group, share_history)
-    check_scoring(scoring)
+    ranks = _build_ranks(config, process_group, share_history, scoring)
     check_flag("stop_if_slower", stop_if_slower)
     check_whole_number("max_score_age", max_score_age, minimum=1)
     watch = CostWatch(config.beta_value)
     statistics = SiftingStatistics()
     kept_fraction = mean_keep_probability(config.beta_value, max_percentile=config.max_percentile)
-    settings = {
-        "beta_value": config.beta_value,
-        "loss_history_length": config.loss_history_length,
-        "max_percentile": config.max_percentile,
-        "scoring": get_args(Scoring).index(scoring),
-    }
-    ranks = Ranks(process_group, shares_losses=share_history, settings=settings)
     is_by_visit = scoring == "last_visit"
     batch_scoring = BatchScoring(
         scorer=build_scorer(scoring, loss_impl, model),
@@ -119,12 +111,7 @@ def assemble(
         watch=watch,
     )
     pipeline = SiftingPipeline(
-        selector=Selector(
-            beta=config.beta_value,
-            history_length=config.loss_history_length,
-            seed=seed,
-            max_percentile=config.max_percentile,
-        ),
+        selector=_build_selector(config, seed),
         scoring=batch_scoring,
         statistics=statistics,
         weigher=_build_weigher(config),
@@ -149,6 +136,32 @@ def assemble(
         ranks=ranks,
         statistics=statistics,
         kept_fraction=kept_fraction,
+    )
+
+
+def _build_ranks(
+    config: RelativeProbabilisticSiftConfig,
+    process_group: Any,
+    share_history: bool,
+    scoring: Scoring,
+) -> Ranks:
+    check_ranks(process_group, share_history)
+    check_scoring(scoring)
+    settings = {
+        "beta_value": config.beta_value,
+        "loss_history_length": config.loss_history_length,
+        "max_percentile": config.max_percentile,
+        "scoring": get_args(Scoring).index(scoring),
+    }
+    return Ranks(process_group, shares_losses=share_history, settings=settings)
+
+
+def _build_selector(config: RelativeProbabilisticSiftConfig, seed: int) -> Selector:
+    return Selector(
+        beta=config.beta_value,
+        history_length=config.loss_history_length,
+        seed=seed,
+        max_percentile=config.max_percentile,
     )
 
 

@@ -15,7 +15,7 @@ from smart_sifting._core.scoring import LossImplementation, score_batch
 from smart_sifting._core.visit_losses import VisitLosses
 from smart_sifting.sift_config.sift_configs import Scoring
 
-PAD_TO = 32
+PAD_TO = 16
 """Samples that are scored on their own are filled up to a multiple of this: kernels are made for
 each batch size anew, which costs more than the few rows."""
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 import torch
 
+from smart_sifting.sift_config.sift_configs import Scoring
+
 
 def check_optimizer(optimizer: object) -> None:
     """Refuse what is no optimizer, and one of which the step needs arguments.
@@ -90,6 +92,30 @@ def read_count(name: str, value: object, *, minimum: int) -> int:
     if value < minimum:
         raise ValueError(f"`{name}` is {value!r}, but must be at least {minimum}.")
     return int(value)
+
+
+def read_scoring(scoring: object) -> Scoring:
+    """Return how a pilot is to score.
+
+    Raises:
+        ValueError: If it is neither ``plain`` nor ``fresh``.
+
+    Example:
+        >>> read_scoring("last_visit")
+        Traceback (most recent call last):
+        ValueError: `scoring` is 'last_visit', but must be 'plain' or 'fresh'. Losses of the ...
+    """
+    if scoring == "plain":
+        return "plain"
+    if scoring == "fresh":
+        return "fresh"
+    remedy = ""
+    if scoring == "last_visit":
+        remedy = (
+            " Losses of the last visit take no scoring pass, so that there is nothing to measure; "
+            "samples whose loss is not known are scored as with 'fresh'."
+        )
+    raise ValueError(f"`scoring` is {scoring!r}, but must be 'plain' or 'fresh'.{remedy}")
 
 
 def _is_iterable(value: Iterable[object]) -> bool:

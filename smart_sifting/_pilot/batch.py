@@ -13,8 +13,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from smart_sifting._core.accumulator import Accumulator
 from smart_sifting._core.batch_scoring import check_transformed
 from smart_sifting._core.formats import BatchFormats
+from smart_sifting._core.fresh_scorer import NUM_COMPARED, FreshScorer
 from smart_sifting._core.layouts import FormattedBatch, copy_containers
-from smart_sifting._core.scoring import LossImplementation, find_inner_model, score_batch
+from smart_sifting._core.scorer import build_scorer
+from smart_sifting._core.scoring import LossImplementation, find_inner_model
 from smart_sifting._core.selection import Selector
 from smart_sifting._pilot.stopwatch import Stopwatch
 from smart_sifting.data_model.data_model_interface import (
@@ -22,9 +24,11 @@ from smart_sifting.data_model.data_model_interface import (
     SiftingBatchTransform,
     take_samples,
 )
+from smart_sifting.sift_config.sift_configs import Scoring
 
 _BETA = 1.0  # keeps one half: the price of pooling, per kept sample, is hardly another elsewhere
 _HISTORY_LENGTH = 500
+_MOST_COMPARISONS = 4 * NUM_COMPARED  # there are three methods; of each, so many single samples
 _TOO_FEW = "more than 1 value per channel"  # what torch says of a variance of one value
 
 
@@ -38,6 +42,7 @@ class BatchPilot:
         optimizer: Takes a step after each backward, or None.
         formats: How the loader's batches are indexed.
         loader_batch_size: The loader's batch size, if it has one.
+        scoring: ``plain`` or ``fresh``.
         stopwatch: Gets ``transform``, ``score``, ``select``, ``pool``, ``forward``, ``backward``
             and ``step``.
     """
@@ -51,6 +56,7 @@ class BatchPilot:
         optimizer: torch.optim.Optimizer | None,
         formats: BatchFormats,
         loader_batch_size: int | None,
+        scoring: Scoring,
         stopwatch: Stopwatch,
     ) -> None:
         self._model = find_inner_model(model)
@@ -61,8 +67,14 @@ class BatchPilot:
         self._formats = formats
         self._loader_batch_size = loader_batch_size
         self._stopwatch = stopwatch
+        self._scorer = build_scorer(scoring, loss_impl, self._model)
         self._selector = Selector(beta=_BETA, history_length=_HISTORY_LENGTH, seed=0)
         self._pool: Accumulator[Any] = Accumulator()
+
+    @property
+    def scoring_method(self) -> str:
+        """How the batch sifted last was scored, ``"folded bfloat16 copy"`` for example."""
+        return self._scorer.method
 
     def sift(self, batch: Any) -> tuple[Any, int, int]:
         """Score a batch, select, pool what is kept, and take a batch when the pool is full.
@@ -84,8 +96,9 @@ class BatchPilot:
         if self._transforms is not None:
             with measure("transform"):
                 scored = transformed = self._transforms.transform(batch)
+        self._settle_method(scored, original)
         with measure("score"):
-            loss_B = score_batch(self._loss_impl, self._model, scored, original)
+            loss_B = self._scorer.score(scored, original)
         num_samples = loss_B.numel()
         with measure("transform"):
             poolable = self._to_poolable(transformed, num_samples)
@@ -133,6 +146,13 @@ class BatchPilot:
         """Put the model into train mode; one that is in it stays as it is, frozen layers too."""
         if not self._model.training:
             self._model.train()
+
+    def _settle_method(self, scored: Any, original: Any) -> None:
+        """Let methods be compared outside the measured passes, as a training does once."""
+        for _ in range(_MOST_COMPARISONS):
+            if not (isinstance(self._scorer, FreshScorer) and self._scorer.is_comparing):
+                return
+            self._scorer.score(scored, original)
 
     def _to_poolable(self, transformed: Any, num_losses: int) -> FormattedBatch | SiftingBatch:
         if self._transforms is None:

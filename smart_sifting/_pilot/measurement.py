@@ -16,7 +16,12 @@ from smart_sifting._core.cost_model import SiftingCosts
 from smart_sifting._core.formats import BatchFormats
 from smart_sifting._core.scoring import LossImplementation
 from smart_sifting._core.wrapped_loader import END, WrappedLoader
-from smart_sifting._pilot.arguments import check_optimizer, read_betas, read_count
+from smart_sifting._pilot.arguments import (
+    check_optimizer,
+    read_betas,
+    read_count,
+    read_scoring,
+)
 from smart_sifting._pilot.batch import BatchPilot
 from smart_sifting._pilot.loading import (
     count_workers,
@@ -35,9 +40,15 @@ from smart_sifting._pilot.stopwatch import BatchTimes, Stopwatch
 from smart_sifting._pilot.untouched_state import leaving_no_trace
 from smart_sifting.data_model.data_model_interface import SiftingBatchTransform
 from smart_sifting.loss.abstract_sift_loss_module import check_loss_impl
+from smart_sifting.sift_config.sift_configs import Scoring
 
 DEFAULT_BETAS = (0.1, 0.25, 0.5, 1, 2, 3, 10, 100)
 _SCORING = ("transform", "score", "select")
+_IN_VAIN = ("fresh", "plain")
+_NOTHING_CHEAPER = (
+    "scoring is fresh, but no cheaper method than plain was found here: the device is no faster "
+    "in 16 bits, or losses rank otherwise in them, as those of an untrained model may."
+)
 _TRAINING = ("forward", "backward", "step")
 
 
@@ -53,6 +64,7 @@ def pilot(
     num_batches: int = 20,
     num_warmup: int = 3,
     batch_format_index: int | None = None,
+    scoring: Scoring = "plain",
 ) -> PilotReport:
     """Measure on some batches whether sifting would save time, and from which ``beta_value`` on.
 
@@ -61,7 +73,8 @@ def pilot(
     backward, and a step if there is an optimizer. On a GPU each stage is waited for. Per sample
     the medians over the batches count; of pooling, which comes in bursts and is paid for kept
     samples only, the mean per kept sample. All expectations hold for the time after the
-    ``sift_delay``.
+    ``sift_delay``. With ``scoring="fresh"`` the first batch is scored until the cheapest method
+    is found, unmeasured; the report says which it is.
 
     Nothing is trained: model, gradients, optimizer, training flags, global random states and the
     generators of the loader are put back as they were; ``leaving_no_trace`` says which. The
@@ -89,6 +102,8 @@ def pilot(
         num_batches: Batches to measure, ``>= 1``.
         num_warmup: Batches to run before, unmeasured, ``>= 0``; fewer in a short loader.
         batch_format_index: As for a SiftingDataloader.
+        scoring: ``"plain"`` or ``"fresh"``, as for a SiftingDataloader. Losses of the last visit
+            take no scoring pass, so that there is nothing to measure.
 
     Returns:
         The report: print it, or read its ``rows`` and ``break_even_beta``.
@@ -121,6 +136,7 @@ def pilot(
         num_batches=read_count("num_batches", num_batches, minimum=1),
         num_warmup=read_count("num_warmup", num_warmup, minimum=0),
         batch_format_index=batch_format_index,
+        scoring=read_scoring(scoring),
         clock=time.perf_counter,
     )
 
@@ -137,6 +153,7 @@ def run_pilot(
     num_batches: int,
     num_warmup: int,
     batch_format_index: int | None,
+    scoring: Scoring,
     clock: Callable[[], float],
 ) -> PilotReport:
     """Run a pilot with a clock of one's own; the other arguments are those of :func:`pilot`.
@@ -152,6 +169,7 @@ def run_pilot(
         num_batches: Batches to measure.
         num_warmup: Batches before them.
         batch_format_index: Or None.
+        scoring: ``plain`` or ``fresh``.
         clock: Seconds, from any origin.
 
     Returns:
@@ -181,6 +199,7 @@ def run_pilot(
             optimizer=optimizer,
             formats=formats,
             loader_batch_size=loader.batch_size,
+            scoring=scoring,
             stopwatch=stopwatch,
         )
         batch_pilot.set_training()
@@ -202,6 +221,8 @@ def run_pilot(
         device=_describe_device(_find_device(model)),
         num_threads=torch.get_num_threads(),
         torch_version=str(torch.__version__),
+        scoring_method=batch_pilot.scoring_method,
+        note=_NOTHING_CHEAPER if (scoring, batch_pilot.scoring_method) == _IN_VAIN else "",
     )
 
 
@@ -210,6 +231,7 @@ def _run_batches(
 ) -> list[BatchTimes]:
     times: list[BatchTimes] = []
     largest = 0
+    method: str | None = None
     with one_epoch(loader):
         while len(times) < most:
             with stopwatch.measure("load"):
@@ -217,6 +239,8 @@ def _run_batches(
             if batch is END:
                 break
             transformed, num_samples, num_kept = batch_pilot.sift(batch)
+            if method != batch_pilot.scoring_method:  # what came before is of another price
+                method, times = batch_pilot.scoring_method, []
             largest = max(largest, num_samples)
             is_trainable = num_samples > 1 or largest == 1  # BatchNorm refuses a left-over sample
             if is_trainable:

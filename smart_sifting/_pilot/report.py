@@ -79,6 +79,8 @@ class PilotReport:
         device: Where the model is, in words.
         num_threads: Threads of torch on the processor.
         torch_version: Version of torch.
+        scoring_method: How the batches were scored, ``"folded bfloat16 copy"`` for example.
+        note: What else there is to know, in sentences; empty if there is nothing.
 
     Example:
         >>> from smart_sifting import PilotReport
@@ -101,6 +103,8 @@ class PilotReport:
     device: str
     num_threads: int
     torch_version: str
+    scoring_method: str = "plain"
+    note: str = ""
 
     @property
     def rows(self) -> tuple[PilotRow, ...]:
@@ -160,6 +164,8 @@ class PilotReport:
             "A larger beta_value always takes less time; what it does to the accuracy is not "
             "measured here."
         )
+        if self.note:
+            parts.append(self.note)
         if self._is_noisy:
             parts.append(
                 "The quartiles are far apart: the machine was busy with something else, or the "
@@ -189,7 +195,7 @@ class PilotReport:
         return (
             f"Pilot: {self.num_batches} batches of {self.batch_size} samples after "
             f"{self.num_warmup} to warm up, on {self.device}, {threads}, "
-            f"torch {self.torch_version}."
+            f"torch {self.torch_version}. Scored by this method: {self.scoring_method}."
         )
 
     def _describe_stages(self) -> str:

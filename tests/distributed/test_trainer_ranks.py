@@ -18,6 +18,7 @@ import torch
 
 from sagemaker_sift.trainer import load_model
 from tests.supports.trainer_data import (
+    SIFTING,
     configure,
     fill_channel,
     finish,
@@ -49,7 +50,7 @@ def measure_accuracy(root: Path) -> float:
     return float((found == labels).float().mean())
 
 
-@pytest.mark.parametrize("sifting", [{}, {"beta_value": "1", "sift_delay": "2"}])
+@pytest.mark.parametrize("sifting", [{}, SIFTING])
 def test_two_processes_of_a_machine_train_one_model(
     tmp_path: Path, sifting: dict[str, str]
 ) -> None:
@@ -77,7 +78,7 @@ def test_two_machines_train_one_model_which_the_first_one_keeps(tmp_path: Path) 
     roots = [
         make_root(
             tmp_path / host,
-            hyperparameters={"epochs": "2", "beta_value": "1", "kv_store": "dist_async"},
+            hyperparameters=SIFTING | {"epochs": "2", "kv_store": "dist_async"},
         )
         for host in HOSTS
     ]
@@ -126,7 +127,8 @@ def test_machines_that_see_different_data_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sifting", "num_processes"), [({}, 3), ({"beta_value": "1", "sift_delay": "2"}, 2)]
+    ("sifting", "num_processes"),
+    [({}, 3), (SIFTING | {"scoring": "last_visit", "weighting": "inverse"}, 2)],
 )
 def test_processes_that_are_stopped_go_on_to_the_result_of_uninterrupted_ones(
     tmp_path: Path, sifting: dict[str, str], num_processes: int

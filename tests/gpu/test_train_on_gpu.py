@@ -15,14 +15,14 @@ from sagemaker_sift.trainer.job import run_job
 from sagemaker_sift.trainer.loop import to_input
 from sagemaker_sift.trainer.model import build_model
 from sagemaker_sift.trainer.stop import StopRequest
-from tests.supports.trainer_data import configure, make_image, make_root, start_train
+from tests.supports.trainer_data import SIFTING, configure, make_image, make_root, start_train
 
 pytestmark = pytest.mark.gpu
 
 
 def test_a_sifted_job_learns_on_the_gpu_and_its_model_serves_on_the_cpu(tmp_path: Path) -> None:
     assert torch.cuda.is_available()
-    hyperparameters = {"num_training_samples": "128", "epochs": "10", "beta_value": "1"}
+    hyperparameters = SIFTING | {"num_training_samples": "128", "epochs": "10"}
     root = make_root(tmp_path, num_images=64, hyperparameters=hyperparameters)
     (root / "checkpoints").mkdir()
     torch.cuda.reset_peak_memory_stats()
@@ -84,7 +84,7 @@ def test_a_batch_too_large_for_the_gpu_is_explained(tmp_path: Path) -> None:
 def test_all_gpus_of_the_machine_train_one_model(tmp_path: Path) -> None:
     if torch.cuda.device_count() < 2:
         pytest.skip("needs two GPUs")
-    given = {"epochs": "3", "beta_value": "1", "sift_delay": "1"}
+    given = SIFTING | {"epochs": "3"}
     root = make_root(tmp_path, hyperparameters=given)
     log, _ = start_train(root).communicate(timeout=600)
     assert f"{torch.cuda.device_count()} processes on 1 machines" in log

@@ -91,7 +91,9 @@ def wait_for_line(job: TrainingJob, text: str) -> None:
 def test_a_job_goes_through_every_stage_and_comes_back(
     tmp_path: Path, digits: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    estimator = build_estimator(tmp_path, digits)
+    steps = digits.num_training_samples // 32
+    always = {"sift_delay": steps, "stop_if_slower": False}
+    estimator = build_estimator(tmp_path, digits, **always)
     request = estimator.request(channels(digits), "follow-me")
     assert request["HyperParameters"]["beta_value"] == "1.0"
     assert request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"].startswith("file:")
@@ -125,7 +127,6 @@ def test_a_job_goes_through_every_stage_and_comes_back(
     summary = estimator.summary()
     assert summary.validation_accuracy == analytics.best("validation:accuracy")
     assert summary.sifting is not None
-    steps = digits.num_training_samples // 32
     assert summary.sifting.samples_seen == 3 * steps * 32
     assert summary.sifting.samples_scored == 2 * steps * 32
     assert abs(summary.sifting.scored_kept_fraction - 0.5) < 0.08

@@ -15,6 +15,7 @@ from sagemaker_sift.trainer.main import main
 from sagemaker_sift.trainer.schedule import EarlyStopping
 from sagemaker_sift.trainer.stop import StopRequest
 from tests.supports.trainer_data import (
+    SIFTING,
     configure,
     make_image,
     make_root,
@@ -62,7 +63,7 @@ def test_the_log_has_the_built_in_form_and_order(
 
 
 def test_a_completed_job_leaves_its_best_model_and_the_totals_of_sifting(root: Path) -> None:
-    configure(root, beta_value="3", epochs="3", sift_delay="2")
+    configure(root, **(SIFTING | {"beta_value": "3", "epochs": "3"}))
     assert main([]) == 0
     totals = json.loads((root / "output/data/sifting.json").read_text())
     assert len(read_weights(root)) == 1
@@ -187,7 +188,7 @@ def test_the_same_seed_gives_the_same_model_and_another_one_does_not(tmp_path: P
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         folder = make_root(
             tmp_path / name,
-            hyperparameters={"seed": seed, "beta_value": "1", "augmentation_type": "crop"},
+            hyperparameters=SIFTING | {"seed": seed, "augmentation_type": "crop"},
         )
         torch.manual_seed(len(models))
         run(folder, StopRequest(), lambda: 0.0)
@@ -196,7 +197,7 @@ def test_the_same_seed_gives_the_same_model_and_another_one_does_not(tmp_path: P
     assert list(models[2].values()) != list(models[0].values())
 
 
-@pytest.mark.parametrize("sifting", [{}, {"beta_value": "1", "loss_history_length": "100"}])
+@pytest.mark.parametrize("sifting", [{}, SIFTING | {"loss_history_length": "100"}])
 def test_a_small_job_learns(tmp_path: Path, sifting: dict[str, str]) -> None:
     root = make_root(
         tmp_path,

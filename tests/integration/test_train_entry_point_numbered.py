@@ -11,7 +11,7 @@ from sagemaker_sift.trainer import load_model
 from sagemaker_sift.trainer.main import main
 from tests.supports.pipes import Labelled, describe_channels, label_images
 from tests.supports.recordio import write_image_records
-from tests.supports.trainer_data import configure
+from tests.supports.trainer_data import SIFTING, configure
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -63,7 +63,7 @@ def train(
     return safetensors.torch.load_file(path)
 
 
-@pytest.mark.parametrize("sifting", [{}, {"beta_value": "1", "sift_delay": "2"}])
+@pytest.mark.parametrize("sifting", [{}, SIFTING | {"scoring": "last_visit"}])
 def test_folders_recordio_and_a_list_of_the_same_images_train_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sifting: dict[str, str]
 ) -> None:
@@ -83,6 +83,7 @@ def test_several_labels_of_an_image_train_the_same_from_recordio_and_a_list(
     rows = [[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 1, 1]] * 9
     images = [(row, image) for row, (_, image) in zip(rows, IMAGES, strict=True)]
     given = {"multi_label": "1", "num_classes": "3", "use_weighted_loss": weighted}
+    given |= SIFTING | {"scoring": "last_visit", "weighting": "inverse"}
     first, second = (
         train(tmp_path / form, monkeypatch, form, images, images[:10], **given)
         for form in ("recordio", "list")

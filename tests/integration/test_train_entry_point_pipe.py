@@ -22,6 +22,7 @@ from tests.supports.pipes import (
     pack_records,
 )
 from tests.supports.trainer_data import (
+    SIFTING,
     configure,
     finish,
     read_failure,
@@ -56,7 +57,7 @@ def measure_accuracy(root: Path, images: list[Labelled]) -> float:
     return float((found == torch.tensor([label for label, _ in images])).float().mean())
 
 
-@pytest.mark.parametrize("sifting", [{}, {"beta_value": "1", "sift_delay": "2"}])
+@pytest.mark.parametrize("sifting", [{}, SIFTING | {"scoring": "last_visit"}])
 @pytest.mark.parametrize("form", ["recordio", "manifest"])
 def test_a_job_trains_on_pipes(
     tmp_path: Path,
@@ -84,6 +85,7 @@ def test_a_job_trains_on_pipes(
     assert len(accuracies) == 3
     assert max(accuracies) == pytest.approx(measure_accuracy(tmp_path, OTHERS), abs=1e-6)
     if sifting:
+        assert log.count("scoring is last_visit, but images from a pipe") == 1
         totals = json.loads((tmp_path / "output/data/sifting.json").read_text())
         assert totals["samples_seen"] == 3 * 32
         assert totals["samples_kept"] < 3 * 32
@@ -116,7 +118,7 @@ def test_a_manifest_of_several_labels_trains_the_same_in_both_formats(
     assert models[0] == models[1]
 
 
-@pytest.mark.parametrize("sifting", [{}, {"beta_value": "1", "sift_delay": "2"}])
+@pytest.mark.parametrize("sifting", [{}, SIFTING | {"weighting": "inverse"}])
 def test_a_killed_job_goes_on_to_the_result_of_an_uninterrupted_one(
     tmp_path: Path, sifting: dict[str, str]
 ) -> None:
@@ -173,7 +175,7 @@ def test_a_job_that_is_stopped_while_a_pipe_is_silent_ends_well_and_goes_on(
     assert log.count("Validation-accuracy") == 2
 
 
-@pytest.mark.parametrize("sifting", [{}, {"beta_value": "1", "sift_delay": "2"}])
+@pytest.mark.parametrize("sifting", [{}, SIFTING])
 def test_two_processes_of_a_machine_share_its_pipes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sifting: dict[str, str]
 ) -> None:
@@ -199,7 +201,7 @@ def test_two_processes_that_are_stopped_go_on_to_the_result_of_uninterrupted_one
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIFT_PROCESSES_PER_HOST", "2")
-    given = {"epochs": "6", "augmentation_type": "crop", "beta_value": "1", "sift_delay": "2"}
+    given = SIFTING | {"epochs": "6", "augmentation_type": "crop"}
     parts, whole = (make_pipe_root(tmp_path / name, **given) for name in ("parts", "whole"))
     data = {"train": pack_records(IMAGES), "validation": pack_records(OTHERS)}
     for root in (parts, whole):

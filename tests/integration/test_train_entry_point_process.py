@@ -14,6 +14,7 @@ import pytest
 from sagemaker_sift.trainer import load_model
 from tests.supports.trainer_data import (
     REPOSITORY,
+    SIFTING,
     configure,
     finish,
     make_root,
@@ -101,7 +102,7 @@ def test_a_stop_that_comes_while_the_program_loads_is_not_lost(
 def test_a_program_killed_at_many_moments_goes_on_to_the_result_of_an_uninterrupted_one(
     tmp_path: Path,
 ) -> None:
-    hyperparameters = {"epochs": "14", "beta_value": "1", "augmentation_type": "crop"}
+    hyperparameters = SIFTING | {"epochs": "14", "augmentation_type": "crop"}
     killed, whole = (
         make_root(tmp_path / name, hyperparameters=hyperparameters) for name in ("killed", "whole")
     )

@@ -1,6 +1,7 @@
 """Jobs that were cut off, and go on as if they had not been; in one process."""
 
 import itertools
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from sagemaker_sift.trainer.main import main
 from sagemaker_sift.trainer.ranks import Ranks
 from sagemaker_sift.trainer.stop import StopRequest
 from tests.supports.trainer_data import (
+    SIFTING,
     configure,
     make_root,
     read_failure,
@@ -46,11 +48,12 @@ class StopAfter(StopRequest):
     "hyperparameters",
     [
         {"augmentation_type": "crop_color_transform", "lr_scheduler_step": "1"},
-        {"beta_value": "2", "sift_delay": "1", "augmentation_type": "crop"},
-        {"beta_value": "1", "repeat_delay_per_epoch": "True", "sift_delay": "2", "top_k": "2"},
+        SIFTING | {"beta_value": "2", "sift_delay": "1", "augmentation_type": "crop"},
+        SIFTING | {"scoring": "last_visit", "weighting": "inverse", "sift_delay": "1"},
         {"optimizer": "adam", "learning_rate": "0.001", "lr_scheduler_step": "1"},
         {"optimizer": "nag", "lr_scheduler_step": "1", "checkpoint_frequency": "1"},
-        {"optimizer": "rmsprop", "learning_rate": "0.001", "beta_value": "1"},
+        SIFTING
+        | {"repeat_delay_per_epoch": "True", "optimizer": "rmsprop", "learning_rate": "0.001"},
     ],
 )
 def test_a_job_stopped_at_any_moment_goes_on_to_the_result_of_an_uninterrupted_one(
@@ -127,23 +130,49 @@ def test_a_long_epoch_has_checkpoints_within(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed",
+    ("given", "changed"),
     [
-        {"mini_batch_size": "4"},
-        {"seed": "9"},
-        {"sifting": "True"},
-        {"top_k": "2"},
-        {"optimizer": "nag"},
+        ({}, {"mini_batch_size": "4"}),
+        ({}, {"seed": "9"}),
+        ({}, {"sifting": "True"}),
+        ({}, {"top_k": "2"}),
+        ({}, {"optimizer": "nag"}),
+        (SIFTING, {"scoring": "last_visit"}),
+        (SIFTING, {"weighting": "inverse"}),
     ],
 )
 def test_within_an_epoch_a_job_goes_on_only_with_the_same_batches(
-    root: Path, changed: dict[str, str]
+    root: Path, given: dict[str, str], changed: dict[str, str]
 ) -> None:
     (root / "checkpoints").mkdir()
+    configure(root, **given)
     run(root, StopAfter(5), lambda: 0.0)
-    configure(root, **changed)
+    configure(root, **(given | changed))
     assert main([]) == 1
-    assert re.search(r"was made with \w+ .*, but this job has", read_failure(root))
+    [name] = changed
+    assert re.search(rf"was made with {name} .*, but this job has", read_failure(root))
+
+
+def test_between_epochs_a_job_may_change_how_it_sifts(root: Path) -> None:
+    (root / "checkpoints").mkdir()
+    for epochs, scoring in enumerate(("plain", "fresh", "last_visit", "plain"), start=1):
+        configure(root, **(SIFTING | {"epochs": str(epochs), "scoring": scoring}))
+        assert main([]) == 0
+    assert (root / "checkpoints/checkpoint-0004.json").exists()
+
+
+def test_a_state_of_sifting_of_another_version_is_refused_in_one_sentence(root: Path) -> None:
+    (root / "checkpoints").mkdir()
+    configure(root, **SIFTING)
+    run(root, StopAfter(5), lambda: 0.0)
+    [path] = (root / "checkpoints").glob("*.json")
+    description = json.loads(path.read_text())
+    description["state"]["training"]["ranks"][0]["sifting"]["version"] = 2
+    path.write_text(json.dumps(description))
+    assert main([]) == 1
+    failure = read_failure(root)
+    assert re.match(r"The checkpoint in .* holds a state of sifting of version 2, but", failure)
+    assert failure.endswith("or give it another checkpoint location.")
 
 
 def resume_equals_uninterrupted(root: Path, other: Path, **hyperparameters: str) -> None:
@@ -166,9 +195,9 @@ def resume_equals_uninterrupted(root: Path, other: Path, **hyperparameters: str)
     "hyperparameters",
     [
         {"augmentation_type": "crop", "lr_scheduler_step": "1,3"},
+        SIFTING | {"augmentation_type": "crop", "beta_value": "0.1", "sift_delay": "0"},
+        SIFTING | {"scoring": "last_visit", "max_score_age": "1", "checkpoint_frequency": "1"},
         {"augmentation_type": "crop", "beta_value": "1"},
-        {"beta_value": "2", "sift_delay": "1", "checkpoint_frequency": "1"},
-        {"beta_value": "1", "repeat_delay_per_epoch": "True", "sift_delay": "2"},
     ],
 )
 def test_a_resumed_job_equals_an_uninterrupted_one_bit_for_bit(
@@ -183,13 +212,13 @@ def test_a_damaged_checkpoint_costs_one_epoch_and_nothing_else(tmp_path: Path) -
     first, second = (make_root(tmp_path / name) for name in "ab")
     for folder in (first, second):
         (folder / "checkpoints").mkdir()
-        configure(folder, epochs="4", beta_value="1")
+        configure(folder, epochs="4", **SIFTING)
     run(second, StopRequest(), lambda: 0.0)
-    configure(first, epochs="3", beta_value="1")
+    configure(first, epochs="3", **SIFTING)
     run(first, StopRequest(), lambda: 0.0)
     path = first / "checkpoints/checkpoint-0003.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
-    configure(first, epochs="4", beta_value="1")
+    configure(first, epochs="4", **SIFTING)
     run(first, StopRequest(), lambda: 0.0)
     assert read_weights(first) == read_weights(second)
 

@@ -33,6 +33,7 @@ def test_the_bundled_trainer_is_measured_with_the_jobs_own_settings(
 ) -> None:
     before = sorted(path for path in tmp_path.rglob("*"))
     options = ["-p", "beta_value=2.5", "--num-batches=2", "--json", "--beta=0.5"]
+    options += ["--scoring=plain"]
     assert main(["pilot", "--train", str(train), *JOB, *options]) == 0
     shown = capfd.readouterr()
     report = json.loads(shown.out)
@@ -43,6 +44,7 @@ def test_the_bundled_trainer_is_measured_with_the_jobs_own_settings(
     assert report["stages"]["step"]["median_s"] > 0
     assert report["stages"]["load"]["median_s"] > 0
     assert shown.err == ""
+    assert report["scoring_method"] == "plain"
     assert sorted(path for path in tmp_path.rglob("*")) == before
 
 
@@ -50,8 +52,10 @@ def test_the_verdict_of_the_jobs_own_beta_comes_first(
     train: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     job = [*JOB, "-p", "beta_value=2.5", "-p", "early_stopping=True", "--num-batches=1"]
+    job += ["-p", "scoring=last_visit"]
     assert main(["pilot", "--train", str(train), *job]) == 0
     lines = capfd.readouterr().out.splitlines()
+    assert any(line.startswith("The job has scoring=last_visit: only images") for line in lines)
     verdicts = [line for line in lines if line.startswith("beta_value=")]
     assert verdicts[0].startswith("beta_value=2.5 ")
 
@@ -126,6 +130,8 @@ def test_what_only_the_images_tell_is_told_by_the_trainer(
         ("--beta", "half", "a positive and finite number"),
         ("--num-batches", "0", "a whole number, 1 or more"),
         ("--num-batches", "2.5", "a whole number, 1 or more"),
+        ("--scoring", "best", "plain or fresh"),
+        ("--scoring", "last_visit", "plain or fresh: losses of the last visit take no scoring"),
     ],
 )
 def test_an_option_out_of_range_is_named_before_anything_else(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -67,6 +68,25 @@ def test_an_output_without_a_report_says_that_sifting_was_off(tmp_path: Path) ->
     archive = pack(tmp_path / "output.tar.gz", {"data/other.json": b"{}"})
     summary = summarize(EndedJob(tmp_path, archive).job)
     assert ("sifting", "off") in summary.rows()
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ({"status": "waiting for the first losses"}, "never sifted: waiting for the first losses"),
+        ({}, "never sifted: not known why"),  # a report of version 0.5
+        ({"status": "on", "samples_scored": 20}, "60.0% of 20 (expected 1/(1+beta) = 50.0%)"),
+    ],
+)
+def test_a_report_says_how_much_was_kept_or_why_nothing_was_sifted(
+    tmp_path: Path, told: dict[str, Any], shown: str
+) -> None:
+    report = {"beta_value": 1.0, "samples_seen": 30, "samples_kept": 22, "samples_scored": 0}
+    report |= {"samples_scored_kept": 12, "batches_presented": 3, "batches_trained": 2}
+    content = json.dumps(report | {"seconds": {}} | told).encode()
+    archive = pack(tmp_path / "output.tar.gz", {"data/sifting.json": content})
+    summary = summarize(EndedJob(tmp_path, archive).job)
+    assert ("kept while sifting", shown) in summary.rows()
 
 
 def test_a_model_that_was_left_unpacked_says_how_to_fetch_it(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class TestWhichLossesAreScored:
             train_epoch(loader)
         assert loss.seen == list(range(NUM_SAMPLES))
 
-    @pytest.mark.parametrize("num_unknown", [0, 1, 5, 31, 32, 33, 64, 65, 95, 96])
+    @pytest.mark.parametrize("num_unknown", [0, 1, 5, 15, 16, 17, 80, 81, 95, 96])
     def test_part_of_a_batch_is_padded_and_only_itself_counts(self, num_unknown: int) -> None:
         generator = torch.Generator().manual_seed(num_unknown)
         id_B = torch.randperm(500, generator=generator)[:96]
@@ -109,7 +109,7 @@ class TestWhichLossesAreScored:
             return id_B[slice(None) if sample_idx is None else sample_idx].float()
 
         loss_B, num_forwarded = score_unknown(visits, id_B, epoch=1, score=score)
-        is_whole = num_unknown > 64
+        is_whole = num_unknown > 96 - PAD_TO
         assert num_forwarded == (96 if is_whole else num_unknown)
         is_scored = torch.ones_like(is_known) if is_whole else ~is_known
         assert torch.equal(loss_B, torch.where(is_scored, id_B, -id_B).float())
@@ -120,18 +120,18 @@ class TestWhichLossesAreScored:
         else:
             (idx,) = asked
             assert idx is not None
-            assert len(idx) == -(-num_unknown // 32) * 32
+            assert len(idx) == -(-num_unknown // PAD_TO) * PAD_TO
             assert idx[:num_unknown] == unknown.tolist()
             assert set(idx) == set(unknown.tolist())
         assert visits.is_known(id_B, epoch=1).all()
         assert int(visits.is_known(torch.arange(500), epoch=1).sum()) == 96
 
-    @pytest.mark.parametrize("num_losses", [5, 31, 33])
+    @pytest.mark.parametrize("num_losses", [5, 15, 17])
     def test_a_wrong_number_of_losses_for_a_part_is_told(self, num_losses: int) -> None:
         visits = VisitLosses(1)
         visits.record(torch.arange(5, 96), torch.ones(91), epoch=0)
         with pytest.raises(
-            ValueError, match=rf"{num_losses} loss\(es\) for 32 .*reduction='none'"
+            ValueError, match=rf"{num_losses} loss\(es\) for 16 .*reduction='none'"
         ):
             score_unknown(
                 visits, torch.arange(96), epoch=0, score=lambda _: torch.ones(num_losses)
