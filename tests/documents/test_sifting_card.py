@@ -82,9 +82,9 @@ def test_the_table_of_betas_is_what_the_cost_model_gives() -> None:
         r"^\| ([\d.]+) \| ([\d.]+) % \| ([\d.]+) \| ([\d.]+) \|$", CARD, re.MULTILINE
     )
     assert [float(row[0]) for row in rows] == [0.1, 0.25, 0.5, 1, 2, 3, 10, 100]
-    for beta, kept, third, quarter in rows:
+    for beta, kept, third, fresh in rows:
         assert kept == f"{100 / (1 + float(beta)):.1f}"
-        for shown, share in ((third, 1 / 3), (quarter, 1 / 4)):
+        for shown, share in ((third, 1 / 3), (fresh, 0.15)):
             costs = SiftingCosts(loading_s=0.0, scoring_s=share, training_s=1.0)
             assert shown == f"{costs.relative_time(float(beta)):.2f}"
 
